@@ -1,0 +1,2 @@
+//! The contract between kernel and userspace.
+#![no_std]

@@ -1,0 +1,1 @@
+//! skbcap: who sent this packet.
