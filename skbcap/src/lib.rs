@@ -1,1 +1,6 @@
-//! skbcap: who sent this packet.
+//! skbcap: captures every frame a Linux host sends, whole, with the process that sent it.
+//!
+//! The data's way is the layout: see `ARCHITECTURE.md`.
+
+pub mod decode;
+pub mod stats;
