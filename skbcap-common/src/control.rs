@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::config::{SHARED_INFO_WINDOW, SKB_WINDOW};
+
 /// [`Control::ring`] of a CPU that has none (it came online after the start).
 pub const NO_RING: u32 = u32::MAX;
 
@@ -23,7 +25,8 @@ pub const INTERFACE_DROPS: usize = 256;
 /// userspace only, so that no cache line has two writers. Each word is aligned and written whole;
 /// counters grow and wrap.
 ///
-/// Invariant: `seen = filtered + captured + dropped_ring_full + dropped_busy + dropped_no_ring`.
+/// Invariant: `seen = filtered + captured + dropped_ring_full + dropped_no_ring + unreadable`, and
+/// `dropped_busy` comes on top.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
 pub struct Control {
@@ -36,7 +39,7 @@ pub struct Control {
     pub rang_at: u64,
     /// The sequence number of the next frame that passes the filters.
     pub sequence: u64,
-    /// Times that the hook ran.
+    /// Frames that the hook took up, which is every one but those in `dropped_busy`.
     pub seen: u64,
     /// Frames of other namespaces or interfaces than were asked for.
     pub filtered: u64,
@@ -52,7 +55,7 @@ pub struct Control {
     pub cut_short: u64,
     /// Drops for which the table of drops by interface had no place left.
     pub drops_unlisted: u64,
-    /// Frames whose skb could not be read at all (never seen; counted in `filtered` by no one).
+    /// Frames dropped because their skb itself could not be read. Not known to happen.
     pub unreadable: u64,
     /// Zero.
     pub reserved_kernel: [u64; 3],
@@ -66,7 +69,11 @@ pub struct Control {
     pub ring: u32,
     /// Zero.
     pub reserved_user: [u32; 25],
-    /// The program's own: a copy of the skb's array of fragments.
+    /// The program's own, as are the next two: a copy of the skb's first bytes.
+    pub skb: [u64; SKB_WINDOW / 8],
+    /// A copy of the first bytes of `skb_shared_info`.
+    pub shared_info: [u64; SHARED_INFO_WINDOW / 8],
+    /// A copy of the skb's array of fragments.
     pub frags: [u64; 2 * MAX_FRAGS],
     /// Zero.
     pub reserved_scratch: [u64; 6],
@@ -100,7 +107,7 @@ pub const fn interface_drops_slot(netns: u32, ifindex: u32) -> usize {
 
 const _: () = {
     use core::mem::{align_of, offset_of, size_of};
-    assert!(size_of::<Control>() == 1024);
+    assert!(size_of::<Control>() == 1344);
     assert!(align_of::<Control>() == 64);
     assert!(offset_of!(Control, head) == 0);
     assert!(offset_of!(Control, seen) == 32);
@@ -109,7 +116,7 @@ const _: () = {
     assert!(offset_of!(Control, wake_at) == 136);
     assert!(offset_of!(Control, preempt_count_addr) == 144);
     assert!(offset_of!(Control, ring) == 152);
-    assert!(offset_of!(Control, frags) == 256);
+    assert!(offset_of!(Control, skb) == 256);
     assert!(size_of::<InterfaceDrops>() == 16);
     assert!(size_of::<InterfaceDropsTable>() == 4096);
 };

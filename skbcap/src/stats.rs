@@ -18,6 +18,8 @@ pub struct Stats {
     pub dropped_busy: u64,
     /// Frames dropped because their CPU had no ring.
     pub dropped_no_ring: u64,
+    /// Frames dropped because the kernel side could not read their skb.
+    pub dropped_unreadable: u64,
     /// Frames written to the file, pipe or terminal.
     pub written: u64,
     /// Captured frames that were not written because `-c` had been reached.
@@ -36,6 +38,6 @@ impl Stats {
     /// Frames that were wanted and are lost.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped_ring_full + self.dropped_busy + self.dropped_no_ring
+        self.dropped_ring_full + self.dropped_busy + self.dropped_no_ring + self.dropped_unreadable
     }
 }
