@@ -79,7 +79,7 @@ impl<'m> Memory<'m> {
             "an empty ring"
         );
         assert!(
-            geometry.segment_len % 8 == 0 && geometry.value_len % 8 == 0,
+            geometry.segment_len.is_multiple_of(8) && geometry.value_len.is_multiple_of(8),
             "records' alignment"
         );
         Self {
