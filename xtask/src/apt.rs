@@ -118,16 +118,14 @@ impl Apt {
         Ok(found)
     }
 
-    /// The first package that `package` depends on.
-    pub(crate) fn depends(&self, package: &str) -> Result<String> {
+    /// The packages that `package` depends on.
+    pub(crate) fn depends(&self, package: &str) -> Result<Vec<String>> {
         let text = output(
             self.command("apt-cache")
                 .args(["depends", "--important", package]),
         )?;
-        text.lines()
-            .find_map(|line| line.trim().strip_prefix("Depends: "))
-            .map(str::to_owned)
-            .with_context(|| format!("{package} depends on nothing:\n{text}"))
+        let name = |line: &str| Some(line.split_once("Depends: ")?.1.to_owned());
+        Ok(text.lines().filter_map(name).collect())
     }
 
     /// Downloads exactly `packages` into the directory `into`.

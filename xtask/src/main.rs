@@ -4,9 +4,11 @@
 mod apt;
 mod cache;
 mod ebpf;
+mod kernels;
 mod mirror;
 mod run;
 mod toolchain;
+mod tools;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,6 +17,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::cache::Cache;
+use crate::kernels::KERNELS;
+use crate::toolchain::Toolchain;
+use crate::tools::Tools;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "skbcap's development commands")]
@@ -31,6 +36,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Fetch into the cache what the other commands need
+    Fetch,
 }
 
 fn main() -> ExitCode {
@@ -49,7 +56,22 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Ebpf { check: false } => ebpf::build(&cache),
         Task::Ebpf { check: true } => ebpf::check(&cache),
+        Task::Fetch => fetch(&cache),
     }
+}
+
+fn fetch(cache: &Cache) -> Result<()> {
+    Toolchain::get(cache)?;
+    let tools = Tools::get(cache)?;
+    for kernel in &KERNELS {
+        kernel.get(cache, &tools)?;
+    }
+    println!(
+        "tools: {}, for PATH: {}",
+        tools.root().display(),
+        tools.bin().display()
+    );
+    Ok(())
 }
 
 /// The repository's root, as cargo knew it when it built this.
