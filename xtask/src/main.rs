@@ -9,6 +9,7 @@ mod mirror;
 mod run;
 mod toolchain;
 mod tools;
+mod vm;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,6 +37,11 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Run the guest tests on Debian's kernels, in virtual machines
+    Vm(vm::Options),
+    /// Count instructions: run the tests whose names begin with icount_, and
+    /// print what they print
+    Icount(vm::icount::Options),
     /// Fetch into the cache what the other commands need
     Fetch,
 }
@@ -56,6 +62,8 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Ebpf { check: false } => ebpf::build(&cache),
         Task::Ebpf { check: true } => ebpf::check(&cache),
+        Task::Vm(options) => vm::main(&cache, &options),
+        Task::Icount(options) => vm::icount::main(&cache, &options),
         Task::Fetch => fetch(&cache),
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Tools {
 impl Tools {
     /// Fetches the root, unless it is there.
     pub(crate) fn get(cache: &Cache) -> Result<Self> {
-        let stamp = format!("{} {} 1", TRIXIE.name, PACKAGES.join(" "));
+        let stamp = Self::stamp();
         let root = cache.directory("root", &stamp, |dir| fetch(cache, dir))?;
         let mut tools = Self {
             root,
@@ -55,6 +55,11 @@ impl Tools {
         };
         tools.bin = cache.directory("bin", &stamp, |dir| tools.write_wrappers(dir))?;
         Ok(tools)
+    }
+
+    /// What the root is made of; what is made from it depends on this.
+    pub(crate) fn stamp() -> String {
+        format!("1 {} {}", TRIXIE.name, PACKAGES.join(" "))
     }
 
     /// The root's directory.
