@@ -39,8 +39,9 @@ pub struct Config {
 }
 
 /// Offsets in bytes and sizes in the running kernel, from its BTF.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Layout {
     /// The kernel's `page_offset_base`: the direct map's first address. 0: fragments unreadable.

@@ -59,25 +59,45 @@ impl<'ring> Frame<'ring> {
     /// When the bytes are no record of this version.
     pub fn decode(bytes: &'ring [u8]) -> Result<Self, DecodeError> {
         let available = bytes.len() as u64;
-        let (header, rest) = RecordHeader::ref_from_prefix(bytes)
-            .map_err(|_| DecodeError::Short { needed: record::HEADER_LEN.into(), available })?;
+        let (header, rest) =
+            RecordHeader::ref_from_prefix(bytes).map_err(|_| DecodeError::Short {
+                needed: record::HEADER_LEN.into(),
+                available,
+            })?;
         if header.version != skbcap_common::VERSION {
-            return Err(DecodeError::Version { found: header.version });
+            return Err(DecodeError::Version {
+                found: header.version,
+            });
         }
-        let RecordHeader { record_len, captured_len, len, .. } = *header;
+        let RecordHeader {
+            record_len,
+            captured_len,
+            len,
+            ..
+        } = *header;
         if captured_len > skbcap_common::MAX_SNAPLEN
             || captured_len > len
             || record_len != record::record_len(captured_len)
         {
-            return Err(DecodeError::Lengths { record_len, captured_len, len });
+            return Err(DecodeError::Lengths {
+                record_len,
+                captured_len,
+                len,
+            });
         }
         if u64::from(record_len) > available {
-            return Err(DecodeError::Short { needed: record_len.into(), available });
+            return Err(DecodeError::Short {
+                needed: record_len.into(),
+                available,
+            });
         }
         if Hook::from_byte(header.hook).is_none() {
             return Err(DecodeError::Hook { found: header.hook });
         }
-        Ok(Self { header, data: &rest[..captured_len as usize] })
+        Ok(Self {
+            header,
+            data: &rest[..captured_len as usize],
+        })
     }
 
     /// `current->comm`, without the NUL byte: any bytes but NUL.
@@ -156,7 +176,10 @@ mod tests {
         let mut bytes = record(0);
         bytes[40..56].copy_from_slice(b"sixteen bytes!!!");
         let words = aligned(&bytes);
-        assert_eq!(Frame::decode(words.as_bytes()).unwrap().comm(), b"sixteen bytes!!!");
+        assert_eq!(
+            Frame::decode(words.as_bytes()).unwrap().comm(),
+            b"sixteen bytes!!!"
+        );
     }
 
     #[test]
@@ -164,10 +187,24 @@ mod tests {
         let good = record(61);
         let decode = |bytes: &[u8]| {
             let words = aligned(bytes);
-            Frame::decode(&words.as_bytes()[..bytes.len()]).map(|_| ()).unwrap_err()
+            Frame::decode(&words.as_bytes()[..bytes.len()])
+                .map(|_| ())
+                .unwrap_err()
         };
-        assert_eq!(decode(&good[..8]), DecodeError::Short { needed: 120, available: 8 });
-        assert_eq!(decode(&good[..150]), DecodeError::Short { needed: 184, available: 150 });
+        assert_eq!(
+            decode(&good[..8]),
+            DecodeError::Short {
+                needed: 120,
+                available: 8
+            }
+        );
+        assert_eq!(
+            decode(&good[..150]),
+            DecodeError::Short {
+                needed: 184,
+                available: 150
+            }
+        );
         let mut bad = good.clone();
         bad[4] = 77;
         assert_eq!(decode(&bad), DecodeError::Version { found: 77 });
@@ -176,6 +213,12 @@ mod tests {
         assert_eq!(decode(&bad), DecodeError::Hook { found: 9 });
         let mut bad = good;
         bad[104] = 200;
-        assert!(matches!(decode(&bad), DecodeError::Lengths { captured_len: 200, .. }));
+        assert!(matches!(
+            decode(&bad),
+            DecodeError::Lengths {
+                captured_len: 200,
+                ..
+            }
+        ));
     }
 }

@@ -3,4 +3,5 @@
 //! The data's way is the layout: see `ARCHITECTURE.md`.
 
 pub mod decode;
+pub mod kernel;
 pub mod stats;
