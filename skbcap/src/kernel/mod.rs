@@ -3,3 +3,4 @@
 //! Owns unsafe code and aya. Must not know: records, files, time order, formats.
 
 pub mod btf;
+pub mod layout;
