@@ -3,5 +3,6 @@
 //! The data's way is the layout: see `ARCHITECTURE.md`.
 
 pub mod decode;
+pub mod kernel;
 pub mod ring;
 pub mod stats;

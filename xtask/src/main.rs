@@ -1,2 +1,90 @@
-//! Development commands.
-fn main() {}
+//! Development commands: `cargo xtask …`. Each command is a module; this file
+//! only says what can be typed.
+
+mod apt;
+mod cache;
+mod ebpf;
+mod kernels;
+mod mirror;
+mod run;
+mod toolchain;
+mod tools;
+mod vm;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::cache::Cache;
+use crate::kernels::KERNELS;
+use crate::toolchain::Toolchain;
+use crate::tools::Tools;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "skbcap's development commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Rebuild the eBPF object that is committed beside the loader
+    Ebpf {
+        /// Change nothing; fail unless the committed object is what the source gives
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run the guest tests on Debian's kernels, in virtual machines
+    Vm(vm::Options),
+    /// Count instructions: run the tests whose names begin with icount_, and
+    /// print what they print
+    Icount(vm::icount::Options),
+    /// Fetch into the cache what the other commands need
+    Fetch,
+}
+
+fn main() -> ExitCode {
+    match perform(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not `{error:?}`: a stack trace says nothing about a failed tool.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<()> {
+    let cache = Cache::open()?;
+    match task {
+        Task::Ebpf { check: false } => ebpf::build(&cache),
+        Task::Ebpf { check: true } => ebpf::check(&cache),
+        Task::Vm(options) => vm::main(&cache, &options),
+        Task::Icount(options) => vm::icount::main(&cache, &options),
+        Task::Fetch => fetch(&cache),
+    }
+}
+
+fn fetch(cache: &Cache) -> Result<()> {
+    Toolchain::get(cache)?;
+    let tools = Tools::get(cache)?;
+    for kernel in &KERNELS {
+        kernel.get(cache, &tools)?;
+    }
+    println!(
+        "tools: {}, for PATH: {}",
+        tools.root().display(),
+        tools.bin().display()
+    );
+    Ok(())
+}
+
+/// The repository's root, as cargo knew it when it built this.
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the repository")
+}

@@ -1,0 +1,6 @@
+//! Everything that touches the running kernel: its types, its symbols, what it allows.
+//!
+//! Owns unsafe code and aya. Must not know: records, files, time order, formats.
+
+pub mod btf;
+pub mod layout;

@@ -1,0 +1,74 @@
+//! `cargo xtask icount`: measurements in instructions, which a noisy machine
+//! does not blur. The tests measure; this only gives them a guest whose
+//! nanosecond is an instruction, and shows what they print.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+
+use super::programs::Programs;
+use super::results_dir;
+use crate::cache::Cache;
+use crate::kernels::KERNELS;
+
+/// What can be asked for.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Measure on this kernel; can be given several times
+    #[arg(
+        long = "kernel",
+        value_name = "KERNEL",
+        default_values_t = ["6.12".to_owned()],
+        value_parser = KERNELS.map(|kernel| kernel.name)
+    )]
+    kernels: Vec<String>,
+    /// Measurements to run, or beginnings of their names
+    #[arg(value_name = "TEST", default_values_t = ["icount_".to_owned()])]
+    tests: Vec<String>,
+}
+
+/// Runs the measurements.
+pub(crate) fn main(cache: &Cache, options: &Options) -> Result<()> {
+    // As users build it: the guests' usual profile is made for quick links.
+    let programs = Programs::build("release")?;
+    let mut tests = programs.tests()?;
+    for test in &mut tests {
+        if test.name.starts_with("icount_") {
+            test.machine.icount = true;
+        }
+    }
+    let tests = super::plan::select(tests, &options.tests)?;
+    ensure!(
+        tests.iter().all(|test| test.machine.icount),
+        "the name of a measurement begins with icount_, or it has the key icount"
+    );
+    let names: Vec<_> = tests.iter().map(|test| test.name.clone()).collect();
+    let run = super::Options {
+        kernels: options.kernels.clone(),
+        keep_going: true,
+        smp: None,
+        append: String::new(),
+        jobs: 2,
+        shell: false,
+        list: false,
+        tests: Vec::new(),
+    };
+    let run = super::Options {
+        tests: options.tests.clone(),
+        ..run
+    };
+    let count = super::run(cache, &run, &programs, tests)?;
+    for kernel in &options.kernels {
+        for name in &names {
+            println!("{kernel} {name}");
+            let log = fs::read_to_string(results_dir(kernel).join(name).join("log"));
+            print!("{}", log.unwrap_or_default());
+        }
+    }
+    ensure!(
+        count.failed == 0,
+        "{} of the measurements failed",
+        count.failed
+    );
+    Ok(())
+}

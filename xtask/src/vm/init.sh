@@ -1,0 +1,67 @@
+#!/bin/sh
+# The guest's first process: makes the file systems, runs the tests listed in
+# /skbcap/tests (a line each: NAME SECONDS), each on a machine cleared of the
+# one before it, and leaves the results on the disk.
+export PATH=/skbcap:/usr/bin:/usr/sbin HOME=/root TERM=linux
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm /tmp /run /out /results /root
+mount -t devpts devpts /dev/pts
+for place in /dev/shm /tmp /run; do mount -t tmpfs tmpfs $place; done
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t tracefs tracefs /sys/kernel/tracing
+mount -t bpf bpf /sys/fs/bpf
+mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
+ip link set dev lo up
+hostname guest
+echo 'skbcap-guest: up'
+
+modprobe -qa virtio_pci virtio_blk virtio_rng
+
+if grep -q skbcap.shell /proc/cmdline; then
+	echo 'Ctrl-D or poweroff -f ends the guest; the tests: guest --list, guest run NAME'
+	cd /root
+	setsid cttyhack dash -i
+	poweroff -f
+fi
+
+uptime() { cut -d ' ' -f 1 /proc/uptime; }
+
+failed=0
+while read -r name seconds; do
+	rm -rf /out
+	mkdir -p /out "/results/$name"
+	cd /out
+	start=$(uptime)
+	timeout -k 5 "$seconds" guest run "$name" >"/results/$name/log" 2>&1 </dev/null
+	status=$?
+	cd /
+	took=$(echo "$start $(uptime)" | awk '{ printf "%.1f", $2 - $1 }')
+	# What the test left running.
+	kill -9 -1
+	mv /out/* "/results/$name/" 2>/dev/null
+	dmesg -c >"/results/$name/dmesg"
+	if [ $status -eq 0 ]; then
+		verdict=ok
+	elif [ "${took%.*}" -ge "$seconds" ]; then
+		verdict="FAILED: not done after $seconds s"
+		failed=1
+	else
+		verdict="FAILED: status $status"
+		failed=1
+	fi
+	if grep -q 'cut here' "/results/$name/dmesg"; then
+		verdict='FAILED: the kernel warned, see dmesg'
+		failed=1
+	fi
+	echo "$verdict ($took s)" >"/results/$name/verdict"
+	echo "skbcap-guest: test $name ... $verdict ($took s)"
+done </skbcap/tests
+
+# The archive first: where the exit code stands, the archive is whole.
+tar -c -C /results . | dd of=/dev/vda bs=4096 seek=1 2>/dev/null
+printf 'skbcap-guest %d\n' $failed | dd of=/dev/vda bs=4096 conv=sync,notrunc 2>/dev/null
+sync
+poweroff -f

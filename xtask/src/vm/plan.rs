@@ -1,0 +1,187 @@
+//! Which tests run in which guests. Pure: the list of tests and what was asked
+//! for go in, guests come out.
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// How long a test may take when it does not say.
+const SECONDS: u32 = 60;
+
+/// One line of `guest --list`: `NAME KEY[=VALUE]…`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Test {
+    /// Its name.
+    pub(crate) name: String,
+    /// `seconds=N`: how long it may take.
+    pub(crate) seconds: u32,
+    /// `since=KERNEL`: the first kernel that has what it needs.
+    pub(crate) since: Option<String>,
+    /// The machine that it wants.
+    pub(crate) machine: Machine,
+}
+
+/// What a guest is like; tests that want the same share one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Machine {
+    /// `append=ARGUMENT`, repeatable: kernel arguments.
+    pub(crate) append: Vec<String>,
+    /// `smp=N`: processors.
+    pub(crate) smp: Option<u32>,
+    /// `memory=MEGABYTES`.
+    pub(crate) memory: Option<u32>,
+    /// `alone`: one test in the guest, and no other guest beside it.
+    pub(crate) alone: bool,
+    /// `icount`: time counts instructions.
+    pub(crate) icount: bool,
+}
+
+impl Test {
+    /// Reads one line.
+    fn parse(line: &str) -> Result<Self> {
+        let mut words = line.split_whitespace();
+        let name = words.next().context("an empty line")?.to_owned();
+        let mut test = Self {
+            name,
+            seconds: SECONDS,
+            since: None,
+            machine: Machine::default(),
+        };
+        for word in words {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            let machine = &mut test.machine;
+            match key {
+                "seconds" => test.seconds = value.parse()?,
+                "since" => test.since = Some(value.to_owned()),
+                "append" => machine.append.push(value.to_owned()),
+                "smp" => machine.smp = Some(value.parse()?),
+                "memory" => machine.memory = Some(value.parse()?),
+                "alone" => machine.alone = true,
+                "icount" => machine.icount = true,
+                _ => bail!("unknown key {key}"),
+            }
+        }
+        Ok(test)
+    }
+}
+
+/// Reads what `guest --list` printed.
+pub(crate) fn parse(text: &str) -> Result<Vec<Test>> {
+    text.lines()
+        .map(|line| Test::parse(line).with_context(|| format!("guest --list printed {line:?}")))
+        .collect()
+}
+
+/// The tests whose names begin as asked; all when nothing is asked. Those that
+/// count instructions are measurements: they run only when asked for.
+pub(crate) fn select(tests: Vec<Test>, asked: &[String]) -> Result<Vec<Test>> {
+    let fits = |test: &Test| {
+        if asked.is_empty() {
+            !test.machine.icount
+        } else {
+            asked
+                .iter()
+                .any(|begin| test.name.starts_with(begin.as_str()))
+        }
+    };
+    for begin in asked {
+        ensure!(
+            tests
+                .iter()
+                .any(|test| test.name.starts_with(begin.as_str())),
+            "no test's name begins with {begin}; `cargo xtask vm --list` names them"
+        );
+    }
+    Ok(tests.into_iter().filter(fits).collect())
+}
+
+/// A guest to boot.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Guest {
+    /// The kernel's place in the list of kernels.
+    pub(crate) kernel: usize,
+    /// What it is like.
+    pub(crate) machine: Machine,
+    /// What it runs, in this order.
+    pub(crate) tests: Vec<Test>,
+}
+
+/// The guests for `tests` on `kernels`, those that run alone last.
+///
+/// `kernels` are places in `names`, the names of all kernels, oldest first.
+pub(crate) fn guests(tests: &[Test], kernels: &[usize], names: &[&str]) -> Result<Vec<Guest>> {
+    let mut guests: Vec<Guest> = Vec::new();
+    for &kernel in kernels {
+        let first = guests.len();
+        for test in tests {
+            if let Some(since) = &test.since {
+                let since = names.iter().position(|name| name == since);
+                let since = since.with_context(|| {
+                    format!("{}: since=KERNEL is one of {}", test.name, names.join(" "))
+                })?;
+                if kernel < since {
+                    continue;
+                }
+            }
+            let shared = guests[first..]
+                .iter_mut()
+                .find(|guest| guest.machine == test.machine && !test.machine.alone);
+            if let Some(guest) = shared {
+                guest.tests.push(test.clone());
+            } else {
+                let machine = test.machine.clone();
+                guests.push(Guest {
+                    kernel,
+                    machine,
+                    tests: vec![test.clone()],
+                });
+            }
+        }
+    }
+    guests.sort_by_key(|guest| guest.machine.alone);
+    Ok(guests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{guests, parse, select};
+
+    const LIST: &str = "boot\nload alone smp=1\nlock append=lockdown=integrity append=quiet\n\
+                        netkit since=6.12\nicount_send icount alone seconds=9\n";
+
+    #[test]
+    fn tests_that_want_the_same_machine_share_a_guest() {
+        let tests = select(parse(LIST).unwrap(), &[]).unwrap();
+        let guests = guests(&tests, &[0, 1], &["6.1", "6.12"]).unwrap();
+        let shown: Vec<_> = guests
+            .iter()
+            .map(|guest| {
+                let names: Vec<_> = guest.tests.iter().map(|test| test.name.as_str()).collect();
+                format!("{} {}", guest.kernel, names.join("+"))
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "0 boot",
+                "0 lock",
+                "1 boot+netkit",
+                "1 lock",
+                "0 load",
+                "1 load"
+            ]
+        );
+        assert_eq!(guests[1].machine.append, ["lockdown=integrity", "quiet"]);
+    }
+
+    #[test]
+    fn measurements_run_when_asked_for() {
+        let tests = select(parse(LIST).unwrap(), &["icount_".to_owned()]).unwrap();
+        assert_eq!(tests.len(), 1);
+        assert_eq!(tests[0].seconds, 9);
+        assert!(select(parse(LIST).unwrap(), &["nothing".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        assert!(parse("boot alon").is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! The programs under test, built for guests: static, so that they run on the
+//! guest's few files, in a target directory of their own, so that they do not
+//! undo the host's builds. Knows nothing of guests.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::plan::{self, Test};
+use crate::repository;
+use crate::run::output;
+
+/// The crates whose binaries go into the guest.
+const CRATES: [&str; 3] = ["skbcap", "fixtures", "skbcap-tests"];
+
+/// The binaries and the tests that they know.
+pub(crate) struct Programs {
+    /// The executables.
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+impl Programs {
+    /// Builds them with a profile of the workspace's.
+    pub(crate) fn build(profile: &str) -> Result<Self> {
+        println!("building the guests' programs");
+        let mut command = Command::new("cargo");
+        command
+            .current_dir(repository())
+            .args(["build", "--locked", "--bins"]);
+        command.args(["--profile", profile, "--target-dir", "target/guest"]);
+        // With a target, build scripts and macros are not static.
+        command.args(["--target", "x86_64-unknown-linux-gnu"]);
+        command.args(["--message-format", "json-render-diagnostics"]);
+        for name in CRATES {
+            command.args(["--package", name]);
+        }
+        command.env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+        command.env_remove("CARGO_ENCODED_RUSTFLAGS");
+        let messages = output(command.stderr(std::process::Stdio::inherit()))?;
+        Ok(Self {
+            paths: messages
+                .lines()
+                .filter_map(executable)
+                .map(PathBuf::from)
+                .collect(),
+        })
+    }
+
+    /// The tests, from the test runner itself: it runs on the host as well.
+    pub(crate) fn tests(&self) -> Result<Vec<Test>> {
+        let runner = self.paths.iter().find(|path| path.ends_with("guest"));
+        let runner = runner.context("no crate has a binary named guest")?;
+        plan::parse(&output(Command::new(runner).arg("--list"))?)
+    }
+}
+
+/// The executable that one of cargo's messages names, if it does.
+fn executable(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("\"executable\":\"")?;
+    let (path, _) = rest.split_once('"')?;
+    Some(path)
+}
