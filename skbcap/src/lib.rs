@@ -4,5 +4,6 @@
 
 pub mod decode;
 pub mod kernel;
+pub mod order;
 pub mod ring;
 pub mod stats;

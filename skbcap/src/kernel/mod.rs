@@ -4,3 +4,7 @@
 
 pub mod btf;
 pub mod layout;
+pub mod load;
+pub mod mapped;
+pub mod missed;
+pub mod object;
