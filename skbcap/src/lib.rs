@@ -2,5 +2,8 @@
 //!
 //! The data's way is the layout: see `ARCHITECTURE.md`.
 
+pub mod cli;
+pub mod config;
 pub mod decode;
+pub mod geometry;
 pub mod stats;
