@@ -3,7 +3,9 @@
 //! The data's way is the layout: see `ARCHITECTURE.md`.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod decode;
 pub mod geometry;
+pub mod signals;
 pub mod stats;
