@@ -7,5 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod decode;
 pub mod geometry;
+pub mod output;
 pub mod signals;
 pub mod stats;
+pub mod status;
