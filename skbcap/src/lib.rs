@@ -8,6 +8,7 @@ pub mod config;
 pub mod decode;
 pub mod geometry;
 pub mod output;
+pub mod print;
 pub mod signals;
 pub mod stats;
 pub mod status;
