@@ -2,8 +2,16 @@
 //!
 //! The data's way is the layout: see `ARCHITECTURE.md`.
 
+pub mod cli;
+pub mod clock;
+pub mod config;
 pub mod decode;
+pub mod geometry;
 pub mod kernel;
 pub mod order;
+pub mod output;
+pub mod print;
 pub mod ring;
+pub mod signals;
 pub mod stats;
+pub mod status;
