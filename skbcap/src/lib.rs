@@ -2,7 +2,9 @@
 //!
 //! The data's way is the layout: see `ARCHITECTURE.md`.
 
+pub mod annotation;
 pub mod decode;
 pub mod kernel;
 pub mod ring;
+pub mod escape;
 pub mod stats;
