@@ -7,4 +7,5 @@ pub mod decode;
 pub mod kernel;
 pub mod ring;
 pub mod escape;
+pub mod pcapng;
 pub mod stats;
