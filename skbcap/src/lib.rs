@@ -4,8 +4,10 @@
 
 pub mod annotation;
 pub mod decode;
-pub mod kernel;
-pub mod ring;
 pub mod escape;
+pub mod interface;
+pub mod kernel;
+pub mod link_type;
 pub mod pcapng;
+pub mod ring;
 pub mod stats;
