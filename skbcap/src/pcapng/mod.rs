@@ -7,6 +7,8 @@
 //! Source: draft-ietf-opsawg-pcapng, "PCAP Now Generic (pcapng) Capture File Format". What the
 //! files hold is told in `docs/format.md`.
 
+pub mod check;
+pub mod raw;
 mod writer;
 
 pub use writer::Writer;
