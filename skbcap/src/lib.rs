@@ -2,22 +2,20 @@
 //!
 //! The data's way is the layout: see `ARCHITECTURE.md`.
 
+pub mod annotation;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decode;
-pub mod geometry;
-pub mod kernel;
-pub mod order;
-pub mod output;
-pub mod print;
-pub mod annotation;
-pub mod decode;
 pub mod escape;
+pub mod geometry;
 pub mod interface;
 pub mod kernel;
 pub mod link_type;
+pub mod order;
+pub mod output;
 pub mod pcapng;
+pub mod print;
 pub mod ring;
 pub mod signals;
 pub mod stats;
