@@ -41,11 +41,11 @@ Exit status:
     disable_version_flag = true
 )]
 pub struct Cli {
-    /// Write pcapng to FILE ('-': standard output) instead of printing lines
+    /// Write pcapng to FILE instead of printing lines; - is standard output
     #[arg(short = 'w', value_name = "FILE", help_heading = OUTPUT)]
     pub write: Option<PathBuf>,
 
-    /// Capture on this interface only; may be repeated; 'any' is every one [default: any]
+    /// Capture on this interface; may be repeated [default: any]
     #[arg(short = 'i', long = "interface", value_name = "IFACE", help_heading = CAPTURE)]
     pub interfaces: Vec<String>,
 
@@ -53,7 +53,7 @@ pub struct Cli {
     #[arg(short = 'c', value_name = "COUNT", allow_negative_numbers = true, help_heading = CAPTURE)]
     pub count: Option<String>,
 
-    /// Keep at most SNAPLEN bytes of a frame; 0 is the default [default: 262144]
+    /// Keep at most SNAPLEN bytes of a frame [default: 262144]
     #[arg(
         short = 's',
         long = "snapshot-length",
@@ -63,17 +63,17 @@ pub struct Cli {
     )]
     pub snaplen: Option<String>,
 
-    /// Network namespace: 'self', 'all', a file such as /run/netns/NAME, or a process's PID
-    /// [default: self]
+    /// Capture in this network namespace: self, all, a file such as /run/netns/NAME, or the PID
+    /// of a process in it [default: self]
     #[arg(
         long,
-        value_name = "NETNS",
+        value_name = "self|all|PATH|PID",
         allow_negative_numbers = true,
         help_heading = CAPTURE
     )]
     pub netns: Option<OsString>,
 
-    /// Memory for frames on their way, all CPUs together [default: 8 MiB a CPU, at most 256 MiB]
+    /// Buffer for all CPUs together [default: 8192 a CPU, at most 262144]
     #[arg(
         short = 'B',
         long = "buffer-size",
@@ -83,26 +83,33 @@ pub struct Cli {
     )]
     pub buffer_kib: Option<String>,
 
-    /// Where to take frames: a kprobe at the entry of __dev_queue_xmit, or the tracepoint
-    /// net_dev_queue; 'auto' takes the kprobe where the kernel has kprobes
-    #[arg(long, value_enum, value_name = "HOOK", default_value_t = HookChoice::Auto)]
-    #[arg(help_heading = KERNEL, hide_default_value = true)]
+    /// Take frames by a kprobe on __dev_queue_xmit, or the tracepoint net_dev_queue; auto: the
+    /// kprobe where the kernel has kprobes [default: auto]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "auto|kprobe|queue",
+        default_value_t = HookChoice::Auto,
+        hide_default_value = true,
+        hide_possible_values = true,
+        help_heading = KERNEL
+    )]
     pub hook: HookChoice,
 
     /// The running kernel's BTF, where /sys/kernel/btf/vmlinux is missing
     #[arg(long, value_name = "FILE", help_heading = KERNEL)]
     pub btf: Option<PathBuf>,
 
-    /// Say what this machine offers and lacks and what skbcap would do with it, then end
+    /// Say what this machine offers and lacks, and what skbcap would do; then end
     #[arg(long, help_heading = OTHER)]
     pub check: bool,
 
-    /// Say on standard error what is done, step by step
+    /// Say what is done, step by step
     #[arg(long, help_heading = OTHER)]
     pub debug: bool,
 
     /// Print this help
-    #[arg(short = 'h', long, action = clap::ArgAction::Help, help_heading = OTHER)]
+    #[arg(short = 'h', long, action = clap::ArgAction::HelpShort, help_heading = OTHER)]
     pub help: Option<bool>,
 
     /// Print the version
@@ -178,8 +185,8 @@ mod tests {
     fn errors_fit_one_line_and_say_where_to_look() {
         assert_eq!(
             refused(&["skbcap", "--hook", "tc"]),
-            "invalid value 'tc' for '--hook <HOOK>' [possible values: auto, kprobe, queue]; \
-             see 'skbcap --help'"
+            "invalid value 'tc' for '--hook <auto|kprobe|queue>' \
+             [possible values: auto, kprobe, queue]; see 'skbcap --help'"
         );
         assert_eq!(
             refused(&["skbcap", "--hok", "queue"]),

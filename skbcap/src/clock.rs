@@ -79,7 +79,11 @@ impl Offset {
         let after = clocks.monotonic_ns();
         let half = after.saturating_sub(before) / 2;
         let offset_ns = wall.wrapping_sub(before + half).cast_signed();
-        Self { at_monotonic_ns: after, offset_ns, uncertainty_ns: half }
+        Self {
+            at_monotonic_ns: after,
+            offset_ns,
+            uncertainty_ns: half,
+        }
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -134,12 +138,22 @@ impl<C: Clocks> ClockWatch<C> {
             &timer,
             TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET,
             &Itimerspec {
-                it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
-                it_value: Timespec { tv_sec: i64::MAX, tv_nsec: 0 },
+                it_interval: Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                },
+                it_value: Timespec {
+                    tv_sec: i64::MAX,
+                    tv_nsec: 0,
+                },
             },
         )?;
         let current = Offset::sample(&mut clocks);
-        Ok(Self { timer, clocks, current })
+        Ok(Self {
+            timer,
+            clocks,
+            current,
+        })
     }
 
     /// The offset in force.
@@ -193,18 +207,23 @@ impl WallClock {
     /// A wall clock that was not set yet.
     #[must_use]
     pub fn new(offset: Offset) -> Self {
-        Self { offsets: vec![(offset.at_monotonic_ns, offset.offset_ns)] }
+        Self {
+            offsets: vec![(offset.at_monotonic_ns, offset.offset_ns)],
+        }
     }
 
     /// Takes a step into account for records from then on.
     pub fn step(&mut self, step: Step) {
-        self.offsets.push((step.at_monotonic_ns, step.new_offset_ns));
+        self.offsets
+            .push((step.at_monotonic_ns, step.new_offset_ns));
     }
 
     /// Nanoseconds since 1970 at `monotonic_ns`; times outside what 64 bits hold are clamped.
     #[must_use]
     pub fn wall_ns(&self, monotonic_ns: u64) -> u64 {
-        let later = self.offsets.partition_point(|&(from, _)| from <= monotonic_ns);
+        let later = self
+            .offsets
+            .partition_point(|&(from, _)| from <= monotonic_ns);
         let (_, offset_ns) = self.offsets[later.saturating_sub(1)];
         monotonic_ns.saturating_add_signed(offset_ns)
     }
@@ -228,7 +247,11 @@ mod tests {
         fn new(offset: i64, gaps: &[u64]) -> Self {
             let gaps: Vec<u64> = gaps.to_vec();
             let gaps = gaps.into_iter().cycle();
-            Self { now: Rc::new(Cell::new(1_000_000)), offset: Rc::new(Cell::new(offset)), gaps }
+            Self {
+                now: Rc::new(Cell::new(1_000_000)),
+                offset: Rc::new(Cell::new(offset)),
+                gaps,
+            }
         }
     }
 
@@ -261,7 +284,10 @@ mod tests {
         assert_eq!(watch.offset().offset_ns, 5_000_000);
         offset.set(4_000_000);
         let step = watch.resample().unwrap();
-        assert_eq!((step.old_offset_ns, step.new_offset_ns), (5_000_000, 4_000_000));
+        assert_eq!(
+            (step.old_offset_ns, step.new_offset_ns),
+            (5_000_000, 4_000_000)
+        );
         assert_eq!(watch.resample(), None);
     }
 
@@ -275,13 +301,25 @@ mod tests {
 
     #[test]
     fn a_time_is_turned_by_the_offset_in_force_then() {
-        let first = Offset { at_monotonic_ns: 100, offset_ns: 1_000, uncertainty_ns: 0 };
+        let first = Offset {
+            at_monotonic_ns: 100,
+            offset_ns: 1_000,
+            uncertainty_ns: 0,
+        };
         let mut clock = WallClock::new(first);
-        clock.step(Step { at_monotonic_ns: 200, old_offset_ns: 1_000, new_offset_ns: -50 });
+        clock.step(Step {
+            at_monotonic_ns: 200,
+            old_offset_ns: 1_000,
+            new_offset_ns: -50,
+        });
         assert_eq!(clock.wall_ns(50), 1_050);
         assert_eq!(clock.wall_ns(199), 1_199);
         assert_eq!(clock.wall_ns(200), 150);
-        clock.step(Step { at_monotonic_ns: 300, old_offset_ns: -50, new_offset_ns: -1_000 });
+        clock.step(Step {
+            at_monotonic_ns: 300,
+            old_offset_ns: -50,
+            new_offset_ns: -1_000,
+        });
         assert_eq!(clock.wall_ns(400), 0);
     }
 }

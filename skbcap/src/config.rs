@@ -104,7 +104,7 @@ pub enum ConfigError {
     )]
     Netns(String),
     /// A filter expression.
-    #[error("filter expressions are not offered yet ('{}'): use -i, or filter the file", .0.escape_debug())]
+    #[error("filter expressions are not offered yet ('{}'): choose by -i, or filter the file", .0.escape_debug())]
     Expression(String),
     /// `--record` and `--replay` together.
     #[error("--record and --replay exclude each other: a recording needs no second copy")]
@@ -176,7 +176,9 @@ fn is_interface_name(name: &str) -> bool {
     (1..=MAX_INTERFACE_NAME).contains(&name.len())
         && name != "."
         && name != ".."
-        && !name.bytes().any(|byte| matches!(byte, 0 | b'/' | b':' | b' ' | 9..=13))
+        && !name
+            .bytes()
+            .any(|byte| matches!(byte, 0 | b'/' | b':' | b' ' | 9..=13))
 }
 
 fn count(typed: String) -> Result<NonZeroU64, ConfigError> {
@@ -259,7 +261,10 @@ mod tests {
         assert_eq!(config.buffer_bytes, Some(4 << 20));
         assert_eq!(config.count, NonZeroU64::new(7));
         assert_eq!(config.output, Output::Stdout);
-        assert_eq!(resolve(&["-w", "./-"]).unwrap().output, Output::File("./-".into()));
+        assert_eq!(
+            resolve(&["-w", "./-"]).unwrap().output,
+            Output::File("./-".into())
+        );
     }
 
     #[test]
@@ -277,15 +282,29 @@ mod tests {
 
     #[test]
     fn interfaces_are_names_and_any_is_all() {
-        assert_eq!(resolve(&["-i", "lo", "-i", "lo"]).unwrap().interfaces, ["lo"]);
-        assert!(resolve(&["-i", "lo", "-i", "any"]).unwrap().interfaces.is_empty());
+        assert_eq!(
+            resolve(&["-i", "lo", "-i", "lo"]).unwrap().interfaces,
+            ["lo"]
+        );
+        assert!(
+            resolve(&["-i", "lo", "-i", "any"])
+                .unwrap()
+                .interfaces
+                .is_empty()
+        );
         for name in ["", ".", "..", "a/b", "eth0:1", "a b", "sixteen-bytes-no"] {
-            assert!(refused(&["-i", name]).starts_with("invalid interface name"), "{name}");
+            assert!(
+                refused(&["-i", name]).starts_with("invalid interface name"),
+                "{name}"
+            );
         }
         let names: Vec<String> = (0..17).map(|n| format!("-ieth{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         assert_eq!(resolve(&names[..16]).unwrap().interfaces.len(), 16);
-        assert_eq!(resolve(&names).unwrap_err(), ConfigError::TooManyInterfaces(17));
+        assert_eq!(
+            resolve(&names).unwrap_err(),
+            ConfigError::TooManyInterfaces(17)
+        );
     }
 
     #[test]
@@ -294,7 +313,10 @@ mod tests {
         assert_eq!(netns("self"), Ok(NetnsChoice::Own));
         assert_eq!(netns("all"), Ok(NetnsChoice::All));
         assert_eq!(netns("1234"), Ok(NetnsChoice::Pid(1234)));
-        assert_eq!(netns("/run/netns/7"), Ok(NetnsChoice::Path("/run/netns/7".into())));
+        assert_eq!(
+            netns("/run/netns/7"),
+            Ok(NetnsChoice::Path("/run/netns/7".into()))
+        );
         assert_eq!(netns("./7"), Ok(NetnsChoice::Path("./7".into())));
         for pid in ["", "0", "-1", "4294967296"] {
             assert_eq!(netns(pid), Err(ConfigError::Netns(pid.into())));
@@ -304,6 +326,9 @@ mod tests {
     #[test]
     fn what_is_not_offered_is_said() {
         assert!(refused(&["tcp", "port", "443"]).contains("not offered yet ('tcp')"));
-        assert_eq!(resolve(&["--record", "a", "--replay", "b"]), Err(ConfigError::RecordAndReplay));
+        assert_eq!(
+            resolve(&["--record", "a", "--replay", "b"]),
+            Err(ConfigError::RecordAndReplay)
+        );
     }
 }

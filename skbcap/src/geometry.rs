@@ -72,7 +72,9 @@ pub struct GeometryError {
 /// than [`ring_geometry`] needs.
 #[must_use]
 pub fn default_buffer_bytes(rings: u32, snaplen: u32) -> u64 {
-    (DEFAULT_RING_BYTES * u64::from(rings)).min(DEFAULT_MAX_BYTES).max(least_bytes(rings, snaplen))
+    (DEFAULT_RING_BYTES * u64::from(rings))
+        .min(DEFAULT_MAX_BYTES)
+        .max(least_bytes(rings, snaplen))
 }
 
 /// Cuts `buffer_bytes` into `rings` equal rings with as much room for records as can be.

@@ -20,7 +20,7 @@ pub const BUFFER_LEN: usize = 512 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A file could not be created.
-    #[error("cannot write to {}: {}", path.display(), hint(source))]
+    #[error("cannot write to {}{}", path.display(), hint(source))]
     Create {
         /// What `-w` names.
         path: PathBuf,
@@ -34,18 +34,17 @@ pub enum OpenError {
     )]
     Terminal,
     /// Standard output is closed or cannot be used.
-    #[error("cannot write to standard output: {0}")]
+    #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
 }
 
-/// What the matter is and what to do about it.
-fn hint(error: &io::Error) -> String {
+/// What to do about it.
+fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::IsADirectory => "it is a directory; -w takes a file's name".into(),
-        ErrorKind::NotFound => "its directory does not exist".into(),
-        ErrorKind::PermissionDenied => "permission denied; name another place".into(),
-        ErrorKind::ReadOnlyFilesystem => "the file system is read-only; name another place".into(),
-        _ => error.to_string(),
+        ErrorKind::IsADirectory => "; -w takes a file's name",
+        ErrorKind::NotFound => "; make its directory first",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "; name another place",
+        _ => "",
     }
 }
 
@@ -85,7 +84,10 @@ impl FileOutput {
     fn create(path: &Path) -> Result<Self, OpenError> {
         File::create(path)
             .and_then(Self::new)
-            .map_err(|source| OpenError::Create { path: path.to_owned(), source })
+            .map_err(|source| OpenError::Create {
+                path: path.to_owned(),
+                source,
+            })
     }
 
     fn stdout() -> Result<Self, OpenError> {
@@ -163,7 +165,12 @@ impl<W: Destination> BlockBuffer<W> {
     /// An empty buffer before `inner`.
     #[must_use]
     pub fn new(inner: W) -> Self {
-        Self { inner, bytes: Vec::with_capacity(BUFFER_LEN), ends: Vec::new(), failed: None }
+        Self {
+            inner,
+            bytes: Vec::with_capacity(BUFFER_LEN),
+            ends: Vec::new(),
+            failed: None,
+        }
     }
 
     /// Says that what was written so far ends with a whole block. Passes it on if the buffer is
@@ -176,7 +183,11 @@ impl<W: Destination> BlockBuffer<W> {
         if self.ends.last().copied().unwrap_or(0) < self.bytes.len() {
             self.ends.push(self.bytes.len());
         }
-        if self.bytes.len() >= BUFFER_LEN { self.flush() } else { Ok(()) }
+        if self.bytes.len() >= BUFFER_LEN {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Drops what was written since the last whole block.

@@ -104,7 +104,11 @@ mod tests {
     #[test]
     fn a_second_signal_ends_a_stuck_process() {
         let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--ignored", "signals::tests::child_is_stuck_in_a_write"])
+            .args([
+                "--exact",
+                "--ignored",
+                "signals::tests::child_is_stuck_in_a_write",
+            ])
             .stdout(Stdio::null())
             .status()
             .unwrap();

@@ -37,7 +37,11 @@ impl<W: Write> StatusLine<W> {
     /// A line on `terminal`; without one, nothing is ever shown.
     #[must_use]
     pub fn new(terminal: Option<W>) -> Self {
-        Self { terminal, next: None, is_shown: false }
+        Self {
+            terminal,
+            next: None,
+            is_shown: false,
+        }
     }
 
     /// Shows `progress`, unless that was done less than a second ago.
@@ -47,13 +51,22 @@ impl<W: Write> StatusLine<W> {
         if self.next.is_some_and(|next| now < next) {
             return;
         }
-        let Some(terminal) = &mut self.terminal else { return };
+        let Some(terminal) = &mut self.terminal else {
+            return;
+        };
         self.next = Some(now + INTERVAL);
-        let Progress { frames, bytes, dropped } = progress();
+        let Progress {
+            frames,
+            bytes,
+            dropped,
+        } = progress();
         let plural = plural(frames);
         let size = Size(bytes);
-        let result = write!(terminal, "\r{frames} frame{plural}, {size}, {dropped} dropped\x1b[K")
-            .and_then(|()| terminal.flush());
+        let result = write!(
+            terminal,
+            "\r{frames} frame{plural}, {size}, {dropped} dropped\x1b[K"
+        )
+        .and_then(|()| terminal.flush());
         self.is_shown = true;
         if result.is_err() {
             self.terminal = None;
@@ -71,7 +84,9 @@ impl<W: Write> StatusLine<W> {
         if let Some(terminal) = &mut self.terminal
             && std::mem::take(&mut self.is_shown)
         {
-            let _ = terminal.write_all(b"\r\x1b[K").and_then(|()| terminal.flush());
+            let _ = terminal
+                .write_all(b"\r\x1b[K")
+                .and_then(|()| terminal.flush());
         }
     }
 }
@@ -92,7 +107,13 @@ impl<W: Write> Drop for StatusLine<W> {
 ///
 /// What `out` says.
 pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Result<()> {
-    let Stats { written, seen, dropped_ring_full, cut_short, .. } = *stats;
+    let Stats {
+        written,
+        seen,
+        dropped_ring_full,
+        cut_short,
+        ..
+    } = *stats;
     writeln!(out, "{written} frame{} captured", plural(written))?;
     writeln!(out, "{seen} frame{} seen", plural(seen))?;
     writeln!(out, "{dropped_ring_full} dropped: ring full")?;
@@ -109,7 +130,10 @@ pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Res
         (stats.filtered, "filtered: another namespace or interface"),
         (stats.dropped_busy, "dropped: busy"),
         (stats.dropped_no_ring, "dropped: no ring"),
-        (stats.unsupported_link_type, "not written: unsupported link type"),
+        (
+            stats.unsupported_link_type,
+            "not written: unsupported link type",
+        ),
         (stats.beyond_count, "not written: beyond -c"),
     ];
     for (count, what) in rest {
@@ -156,7 +180,12 @@ mod tests {
     fn the_counts_are_a_line_each() {
         assert_eq!(
             summary(
-                &Stats { written: 1, seen: 2, missed: Some(3), ..Stats::default() },
+                &Stats {
+                    written: 1,
+                    seen: 2,
+                    missed: Some(3),
+                    ..Stats::default()
+                },
                 Hook::Kprobe
             ),
             "1 frame captured\n2 frames seen\n0 dropped: ring full\n3 missed by the kprobe\n\
@@ -185,7 +214,10 @@ mod tests {
     #[test]
     fn the_tracepoint_is_no_kprobe() {
         let lines = summary(&Stats::default(), Hook::Queue);
-        assert_eq!(lines, "0 frames captured\n0 frames seen\n0 dropped: ring full\n0 cut short\n");
+        assert_eq!(
+            lines,
+            "0 frames captured\n0 frames seen\n0 dropped: ring full\n0 cut short\n"
+        );
     }
 
     #[test]
@@ -193,7 +225,13 @@ mod tests {
         let mut shown = Vec::new();
         let mut line = StatusLine::new(Some(&mut shown));
         let start = Instant::now();
-        let progress = |frames| move || Progress { frames, bytes: 1_234_567, dropped: 0 };
+        let progress = |frames| {
+            move || Progress {
+                frames,
+                bytes: 1_234_567,
+                dropped: 0,
+            }
+        };
         line.update(start, progress(1));
         line.update(start + Duration::from_millis(999), progress(2));
         assert_eq!(line.next_update(), Some(start + INTERVAL));

@@ -12,7 +12,11 @@ struct Disk {
 
 impl Disk {
     fn new(room: usize) -> Self {
-        Self { bytes: Vec::new(), room, is_pipe: false }
+        Self {
+            bytes: Vec::new(),
+            room,
+            is_pipe: false,
+        }
     }
 }
 
@@ -34,7 +38,8 @@ impl Write for Disk {
 impl Destination for Disk {
     fn take_back(&mut self, len: u64) -> io::Result<()> {
         if !self.is_pipe {
-            self.bytes.truncate(self.bytes.len() - usize::try_from(len).unwrap());
+            self.bytes
+                .truncate(self.bytes.len() - usize::try_from(len).unwrap());
         }
         Ok(())
     }
@@ -75,13 +80,19 @@ fn an_error_stays_and_keeps_its_kind() {
     buffer.end_block().unwrap();
     assert_eq!(buffer.flush().unwrap_err().kind(), ErrorKind::StorageFull);
     assert_eq!(buffer.get_ref().bytes, b"123");
-    assert_eq!(buffer.write(b"789").unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(
+        buffer.write(b"789").unwrap_err().kind(),
+        ErrorKind::StorageFull
+    );
     assert_eq!(buffer.flush().unwrap_err().kind(), ErrorKind::StorageFull);
 }
 
 #[test]
 fn a_pipe_takes_nothing_back() {
-    let mut buffer = BlockBuffer::new(Disk { is_pipe: true, ..Disk::new(4) });
+    let mut buffer = BlockBuffer::new(Disk {
+        is_pipe: true,
+        ..Disk::new(4)
+    });
     buffer.write_all(b"12345").unwrap();
     buffer.end_block().unwrap();
     assert!(buffer.flush().is_err());
@@ -93,7 +104,9 @@ fn a_file_gives_back_its_last_bytes_only() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("out.pcapng");
     std::fs::write(&path, "an older capture").unwrap();
-    let mut output = FileOutput::open(&Output::File(path.clone())).unwrap().unwrap();
+    let mut output = FileOutput::open(&Output::File(path.clone()))
+        .unwrap()
+        .unwrap();
     output.write_all(b"whole, half").unwrap();
     output.take_back(6).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"whole");
@@ -103,7 +116,9 @@ fn a_file_gives_back_its_last_bytes_only() {
 
 #[test]
 fn a_full_device_says_so() {
-    let output = FileOutput::open(&Output::File("/dev/full".into())).unwrap().unwrap();
+    let output = FileOutput::open(&Output::File("/dev/full".into()))
+        .unwrap()
+        .unwrap();
     let mut buffer = BlockBuffer::new(output);
     buffer.write_all(b"block").unwrap();
     buffer.end_block().unwrap();
@@ -114,9 +129,17 @@ fn a_full_device_says_so() {
 fn what_cannot_be_opened_is_explained() {
     let directory = tempfile::tempdir().unwrap();
     let refused = |path: &Path| FileOutput::open(&Output::File(path.into())).unwrap_err();
-    assert!(refused(directory.path()).to_string().ends_with("-w takes a file's name"));
+    assert!(
+        refused(directory.path())
+            .to_string()
+            .ends_with("-w takes a file's name")
+    );
     let missing = directory.path().join("none/out.pcapng");
-    assert!(refused(&missing).to_string().ends_with("its directory does not exist"));
+    assert!(
+        refused(&missing)
+            .to_string()
+            .ends_with("; make its directory first")
+    );
     assert!(FileOutput::open(&Output::Print).unwrap().is_none());
 }
 

@@ -47,7 +47,13 @@ pub(super) fn write_v4(out: &mut impl Write, packet: Bytes<'_>) -> io::Result<()
     };
     let part = Part::new(header.fragments_offset().value(), header.more_fragments());
     let addresses = (header.source_addr(), header.destination_addr());
-    write_payload(out, addresses, packet.after(header_len), header.protocol(), part)
+    write_payload(
+        out,
+        addresses,
+        packet.after(header_len),
+        header.protocol(),
+        part,
+    )
 }
 
 pub(super) fn write_v6(out: &mut impl Write, packet: Bytes<'_>) -> io::Result<()> {
@@ -75,7 +81,9 @@ pub(super) fn write_v6(out: &mut impl Write, packet: Bytes<'_>) -> io::Result<()
                 (fragment.slice().len(), fragment.next_header())
             }
             ip_number::IPV6_HOP_BY_HOP | ip_number::IPV6_ROUTE | ip_number::IPV6_DEST_OPTIONS => {
-                let Ok(extension) = Ipv6RawExtHeaderSlice::from_slice(payload.data) else { break };
+                let Ok(extension) = Ipv6RawExtHeaderSlice::from_slice(payload.data) else {
+                    break;
+                };
                 (extension.slice().len(), extension.next_header())
             }
             _ => break,
@@ -101,7 +109,15 @@ fn write_payload<A: Display>(
         transport::write_name(out, protocol)?;
         return write!(out, ", fragment at {offset}, length {}", payload.wire_len);
     }
-    transport::write(out, &Ends { source, destination }, payload, protocol)?;
+    transport::write(
+        out,
+        &Ends {
+            source,
+            destination,
+        },
+        payload,
+        protocol,
+    )?;
     match part {
         Part::First => out.write_all(b", first fragment"),
         _ => Ok(()),

@@ -61,7 +61,13 @@ fn write_time(out: &mut impl Write, wall_time_ns: u64, zone: &TimeZone) -> io::R
     let time = Timestamp::from_nanosecond(wall_time_ns.into()).unwrap_or(Timestamp::UNIX_EPOCH);
     let time = zone.to_datetime(time);
     let micros = time.subsec_nanosecond() / 1000;
-    write!(out, "{:02}:{:02}:{:02}.{micros:06}", time.hour(), time.minute(), time.second())
+    write!(
+        out,
+        "{:02}:{:02}:{:02}.{micros:06}",
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
 }
 
 fn write_sender(out: &mut impl Write, frame: &Frame<'_>) -> io::Result<()> {

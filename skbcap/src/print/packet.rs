@@ -31,7 +31,10 @@ pub(super) struct Bytes<'a> {
 
 impl<'a> Bytes<'a> {
     pub(super) fn new(data: &'a [u8], wire_len: usize) -> Self {
-        Self { data, wire_len: wire_len.max(data.len()) }
+        Self {
+            data,
+            wire_len: wire_len.max(data.len()),
+        }
     }
 
     /// What follows the first `len` captured bytes.
@@ -109,7 +112,10 @@ fn write_arp(out: &mut impl Write, bytes: Bytes<'_>) -> io::Result<()> {
         return out.write_all(b"[|arp]");
     };
     out.write_all(b"ARP, ")?;
-    let addresses = (ipv4(arp.sender_protocol_addr()), ipv4(arp.target_protocol_addr()));
+    let addresses = (
+        ipv4(arp.sender_protocol_addr()),
+        ipv4(arp.target_protocol_addr()),
+    );
     match (arp.operation(), arp.proto_addr_type(), addresses) {
         (ArpOperation::REQUEST, ether_type::IPV4, (Some(sender), Some(target))) => {
             write!(out, "Request who-has {target} tell {sender}")?;

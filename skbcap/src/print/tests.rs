@@ -26,14 +26,23 @@ fn header(len: usize) -> RecordHeader {
 fn line(header: &RecordHeader, data: &[u8], link_type: u16) -> String {
     let mut out = Vec::new();
     let frame = Frame { header, data };
-    write_line_in(&mut out, &frame, link_type, 43_200_123_456_789, &TimeZone::UTC).unwrap();
+    write_line_in(
+        &mut out,
+        &frame,
+        link_type,
+        43_200_123_456_789,
+        &TimeZone::UTC,
+    )
+    .unwrap();
     String::from_utf8(out).unwrap()
 }
 
 /// What the line says behind the sender.
 fn packet_as(data: &[u8], len: usize, link_type: u16) -> String {
     let line = line(&header(len), data, link_type);
-    let packet = line.strip_prefix("12:00:00.123456 eth0 Out chronyd[1058] ").unwrap();
+    let packet = line
+        .strip_prefix("12:00:00.123456 eth0 Out chronyd[1058] ")
+        .unwrap();
     packet.strip_suffix('\n').unwrap().to_owned()
 }
 
@@ -85,7 +94,11 @@ fn the_frame_that_it_all_began_with() {
 #[test]
 fn an_interrupt_names_nobody_as_the_sender() {
     let sender = |context: Context, tgid| {
-        let header = RecordHeader { context: context as u8, tgid, ..header(90) };
+        let header = RecordHeader {
+            context: context as u8,
+            tgid,
+            ..header(90)
+        };
         let line = line(&header, &ntp(), ETHERNET);
         let (_, rest) = line.split_once(" Out ").unwrap();
         rest.split_once(" IP ").unwrap().0.to_owned()
@@ -103,14 +116,20 @@ fn names_are_escaped() {
     header.comm = *b"a\nb\x1b[31m\0\0\0\0\0\0\0\0";
     header.ifname[..4].copy_from_slice(b"e\x07h0");
     let line = line(&header, &ntp(), ETHERNET);
-    assert!(line.contains(" e\\u{7}h0 Out a\\nb\\u{1b}[31m[1058] IP "), "{line}");
+    assert!(
+        line.contains(" e\\u{7}h0 Out a\\nb\\u{1b}[31m[1058] IP "),
+        "{line}"
+    );
 }
 
 #[test]
 fn tcp_is_told_by_flags_and_lengths() {
     let ends = "IP 192.168.178.24.443 > 192.168.178.1.50000: ";
     let syn = |tcp: &mut TcpHeader| tcp.syn = true;
-    assert_eq!(packet(&tcp(syn, &[])), format!("{ends}Flags [S], seq 1000, win 512, length 0"));
+    assert_eq!(
+        packet(&tcp(syn, &[])),
+        format!("{ends}Flags [S], seq 1000, win 512, length 0")
+    );
     let push = |tcp: &mut TcpHeader| {
         (tcp.psh, tcp.ack, tcp.acknowledgment_number) = (true, true, 77);
     };
@@ -125,7 +144,10 @@ fn tcp_is_told_by_flags_and_lengths() {
         packet_as(&frame, 100_054, ETHERNET)
             .ends_with("seq 1000:101000, ack 77, win 512, length 100000")
     );
-    assert_eq!(packet(&tcp(|_| {}, &[])), format!("{ends}Flags [none], win 512, length 0"));
+    assert_eq!(
+        packet(&tcp(|_| {}, &[])),
+        format!("{ends}Flags [none], win 512, length 0")
+    );
 }
 
 #[test]
@@ -156,14 +178,19 @@ fn arp_asks_and_answers() {
         "ARP, Reply 10.0.0.2 is-at 02:02:02:02:02:02, length 28"
     );
     arp[7] = 9;
-    assert_eq!(packet(&ethernet(0x806, &arp)), "ARP, operation 9, length 28");
+    assert_eq!(
+        packet(&ethernet(0x806, &arp)),
+        "ARP, operation 9, length 28"
+    );
 }
 
 #[test]
 fn icmp_says_what_for() {
     let mut frame = Vec::new();
     let v4 = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(SOURCE, GATEWAY, 64);
-    v4.icmpv4_echo_request(7, 3).write(&mut frame, &[0; 56]).unwrap();
+    v4.icmpv4_echo_request(7, 3)
+        .write(&mut frame, &[0; 56])
+        .unwrap();
     assert_eq!(
         packet(&frame),
         "IP 192.168.178.24 > 192.168.178.1: ICMP echo request, id 7, seq 3, length 64"
@@ -174,7 +201,9 @@ fn icmp_says_what_for() {
     let mut own = [0; 16];
     (own[0], own[1], own[15]) = (0xfe, 0x80, 9);
     let v6 = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv6(own, all, 255);
-    v6.icmpv6_raw(135, 0, [0; 4]).write(&mut frame, &own).unwrap();
+    v6.icmpv6_raw(135, 0, [0; 4])
+        .write(&mut frame, &own)
+        .unwrap();
     assert_eq!(
         packet(&frame),
         "IP6 fe80::9 > ff02::1: ICMP6, neighbor solicitation, who has fe80::9, length 24"
@@ -199,18 +228,30 @@ fn fragments_say_which_they_are() {
     v6.push(2);
     v6.extend([44, 0, 1, 4, 0, 0, 0, 0, 17, 0, 0x05, 0xa9, 0, 0, 0, 1]);
     v6.extend([0xff; 10]);
-    assert_eq!(packet(&ethernet(0x86dd, &v6)), "IP6 ::1 > ::2: UDP, fragment at 1448, length 10");
+    assert_eq!(
+        packet(&ethernet(0x86dd, &v6)),
+        "IP6 ::1 > ::2: UDP, fragment at 1448, length 10"
+    );
 }
 
 #[test]
 fn what_is_not_known_has_a_number_and_a_length() {
-    assert_eq!(packet(&ethernet(0x88cc, &[0; 46])), "ethertype 0x88cc, length 60");
+    assert_eq!(
+        packet(&ethernet(0x88cc, &[0; 46])),
+        "ethertype 0x88cc, length 60"
+    );
     assert_eq!(packet(&ethernet(38, &[0x42; 46])), "802.3, length 60");
     let mut frame = ntp();
     frame[23] = 47;
-    assert_eq!(packet(&frame), "IP 192.168.178.24 > 192.168.178.1: GRE, length 56");
+    assert_eq!(
+        packet(&frame),
+        "IP 192.168.178.24 > 192.168.178.1: GRE, length 56"
+    );
     frame[23] = 253;
-    assert_eq!(packet(&frame), "IP 192.168.178.24 > 192.168.178.1: ip-proto-253, length 56");
+    assert_eq!(
+        packet(&frame),
+        "IP 192.168.178.24 > 192.168.178.1: ip-proto-253, length 56"
+    );
 }
 
 #[test]

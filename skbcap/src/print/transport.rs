@@ -58,7 +58,11 @@ pub(super) fn write_name(out: &mut impl Write, protocol: IpNumber) -> io::Result
 
 impl<A: Display> Ends<A> {
     fn write_with_ports(&self, out: &mut impl Write, source: u16, to: u16) -> io::Result<()> {
-        write!(out, "{}.{source} > {}.{to}: ", self.source, self.destination)
+        write!(
+            out,
+            "{}.{source} > {}.{to}: ",
+            self.source, self.destination
+        )
     }
 }
 
@@ -135,11 +139,17 @@ fn icmp(message: Bytes<'_>) -> Option<(u8, u8, [u8; 4])> {
 fn write_echo(out: &mut impl Write, name: &str, rest: [u8; 4]) -> io::Result<()> {
     let [id_high, id_low, seq_high, seq_low] = rest;
     let id = u16::from_be_bytes([id_high, id_low]);
-    write!(out, "{name}, id {id}, seq {}", u16::from_be_bytes([seq_high, seq_low]))
+    write!(
+        out,
+        "{name}, id {id}, seq {}",
+        u16::from_be_bytes([seq_high, seq_low])
+    )
 }
 
 fn write_icmp(out: &mut impl Write, message: Bytes<'_>) -> io::Result<()> {
-    let Some((kind, code, rest)) = icmp(message) else { return out.write_all(b"[|icmp]") };
+    let Some((kind, code, rest)) = icmp(message) else {
+        return out.write_all(b"[|icmp]");
+    };
     out.write_all(b"ICMP ")?;
     match kind {
         0 => write_echo(out, "echo reply", rest)?,
@@ -154,9 +164,14 @@ fn write_icmp(out: &mut impl Write, message: Bytes<'_>) -> io::Result<()> {
 }
 
 fn write_icmp6(out: &mut impl Write, message: Bytes<'_>) -> io::Result<()> {
-    let Some((kind, code, rest)) = icmp(message) else { return out.write_all(b"[|icmp6]") };
+    let Some((kind, code, rest)) = icmp(message) else {
+        return out.write_all(b"[|icmp6]");
+    };
     out.write_all(b"ICMP6, ")?;
-    let target = message.data.get(8..24).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+    let target = message
+        .data
+        .get(8..24)
+        .and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
     match (kind, target.map(Ipv6Addr::from)) {
         (1, _) => write!(out, "destination unreachable, code {code}")?,
         (2, _) => write!(out, "packet too big, mtu {}", u32::from_be_bytes(rest))?,
