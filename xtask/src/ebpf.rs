@@ -14,7 +14,7 @@ use object::elf;
 
 use crate::cache::Cache;
 use crate::repository;
-use crate::run::run;
+use crate::run::{quiet, run};
 use crate::toolchain::Toolchain;
 
 /// The programs: binaries of skbcap-ebpf, and where each one's object lies.
@@ -74,25 +74,47 @@ pub(crate) fn check(cache: &Cache) -> Result<()> {
     Ok(())
 }
 
+/// Runs clippy on the crate, as it is compiled.
+pub(crate) fn lint(cache: &Cache) -> Result<()> {
+    let mut command = cargo_for_bpf(cache, "clippy")?;
+    run(command.args(["--", "-Dwarnings"]))
+}
+
 /// Compiles the crate; gives each object and its place.
 fn compile(cache: &Cache) -> Result<Vec<(Vec<u8>, PathBuf)>> {
-    let source = repository().join("skbcap-ebpf");
+    run(&mut cargo_for_bpf(cache, "build")?)?;
+    let mut objects = Vec::new();
+    for (bin, path) in OBJECTS {
+        let built = source().join("target/bpfel-unknown-none/release").join(bin);
+        let data = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+        let bytes = strip(&data).with_context(|| format!("cannot strip {}", built.display()))?;
+        objects.push((bytes, repository().join(path)));
+    }
+    Ok(objects)
+}
+
+/// The crate's directory.
+fn source() -> PathBuf {
+    repository().join("skbcap-ebpf")
+}
+
+/// cargo's `subcommand` with everything that the object depends on.
+fn cargo_for_bpf(cache: &Cache, subcommand: &str) -> Result<Command> {
+    let source = source();
     let toolchain = Toolchain::get(cache)?;
     // The dependencies' sources must lie in place before their paths can be
     // remapped.
-    run(cargo(&source).args(["fetch", "--locked"]))?;
-    let target = source.join("target");
+    quiet(cargo(&source).args(["fetch", "--quiet", "--locked"]))?;
     let mut command = cargo(&source);
     command
         .args([
-            "build",
+            subcommand,
             "--release",
             "--locked",
             "--bins",
             "-Zbuild-std=core",
         ])
-        .args(["--target", "bpfel-unknown-none", "--target-dir"])
-        .arg(&target)
+        .args(["--target", "bpfel-unknown-none", "--target-dir", "target"])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&toolchain)?)
         .env(
@@ -105,15 +127,7 @@ fn compile(cache: &Cache) -> Result<Vec<(Vec<u8>, PathBuf)>> {
         // cargo has no other way to take the source from elsewhere.
         command.env("__CARGO_TESTS_ONLY_SRC_ROOT", &toolchain.library);
     }
-    run(&mut command)?;
-    let mut objects = Vec::new();
-    for (bin, path) in OBJECTS {
-        let built = target.join("bpfel-unknown-none/release").join(bin);
-        let data = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
-        let bytes = strip(&data).with_context(|| format!("cannot strip {}", built.display()))?;
-        objects.push((bytes, repository().join(path)));
-    }
-    Ok(objects)
+    Ok(command)
 }
 
 /// cargo in `dir`, without the settings that would change the object.

@@ -3,6 +3,7 @@
 
 mod apt;
 mod cache;
+mod ci;
 mod ebpf;
 mod kernels;
 mod mirror;
@@ -42,13 +43,20 @@ enum Task {
     /// Count instructions: run the tests whose names begin with icount_, and
     /// print what they print
     Icount(vm::icount::Options),
+    /// Run all checks and tests, as continuous integration does
+    Test {
+        /// Leave out the tests in virtual machines
+        #[arg(long)]
+        no_vm: bool,
+    },
     /// Fetch into the cache what the other commands need
     Fetch,
 }
 
 fn main() -> ExitCode {
     match perform(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             // Not `{error:?}`: a stack trace says nothing about a failed tool.
             eprintln!("error: {error:#}");
@@ -57,14 +65,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn perform(task: Task) -> Result<()> {
+/// Does what was asked for. `false`: tests failed, and that was said.
+fn perform(task: Task) -> Result<bool> {
     let cache = Cache::open()?;
     match task {
-        Task::Ebpf { check: false } => ebpf::build(&cache),
-        Task::Ebpf { check: true } => ebpf::check(&cache),
+        Task::Ebpf { check: false } => ebpf::build(&cache).map(|()| true),
+        Task::Ebpf { check: true } => ebpf::check(&cache).map(|()| true),
         Task::Vm(options) => vm::main(&cache, &options),
         Task::Icount(options) => vm::icount::main(&cache, &options),
-        Task::Fetch => fetch(&cache),
+        Task::Test { no_vm } => ci::main(&cache, !no_vm),
+        Task::Fetch => fetch(&cache).map(|()| true),
     }
 }
 
