@@ -1,8 +1,7 @@
 //! Where a capture file's bytes go: a file, a pipe or standard output.
 //!
-//! Owns the only buffer between the ring and the file, and the promise that what lies on a disk
-//! ends with a whole block, come what may. Knows nothing of what a block is: whoever writes them
-//! says where each ends.
+//! Buffers nothing: whoever makes the bytes does, and knows where each block ends. Owns what a
+//! file can do and a pipe can't: to be cut back to a whole block after an error.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Seek, SeekFrom, Write};
@@ -12,9 +11,6 @@ use std::path::{Path, PathBuf};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::config::Output;
-
-/// Bytes that [`BlockBuffer`] gathers before it writes.
-pub const BUFFER_LEN: usize = 512 * 1024;
 
 /// The output could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -48,22 +44,13 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// A place for bytes that can take back the last of them.
-pub trait Destination: Write {
-    /// Takes back the last `len` bytes that were written, where that is possible: on a pipe they
-    /// are gone.
-    ///
-    /// # Errors
-    ///
-    /// When it should have been possible.
-    fn take_back(&mut self, len: u64) -> io::Result<()>;
-}
-
 /// A file, a device, a pipe: whatever `-w` names.
 #[derive(Debug)]
 pub struct FileOutput {
     file: File,
     is_regular: bool,
+    /// Bytes that were written.
+    written: u64,
 }
 
 impl FileOutput {
@@ -105,7 +92,33 @@ impl FileOutput {
 
     fn new(file: File) -> io::Result<Self> {
         let is_regular = file.metadata()?.is_file();
-        Ok(Self { file, is_regular })
+        Ok(Self {
+            file,
+            is_regular,
+            written: 0,
+        })
+    }
+
+    /// Cuts off what was written after the first `len` bytes: a block that is not whole, after an
+    /// error. On a pipe they are gone, and nothing is done.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be cut.
+    pub fn cut_back_to(&mut self, len: u64) -> io::Result<()> {
+        let excess = self.written.saturating_sub(len);
+        if !self.is_regular || excess == 0 {
+            return Ok(());
+        }
+        let end = self.file.stream_position()?;
+        // Standard output may stand in the middle of a file: leave what follows alone.
+        if end == self.file.metadata()?.len() {
+            let kept = end.saturating_sub(excess);
+            self.file.set_len(kept)?;
+            self.file.seek(SeekFrom::Start(kept))?;
+            self.written = len;
+        }
+        Ok(())
     }
 }
 
@@ -121,150 +134,16 @@ impl Write for FileOutput {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                result => return result,
+                result => {
+                    self.written += *result.as_ref().unwrap_or(&0) as u64;
+                    return result;
+                }
             }
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
-    }
-}
-
-impl Destination for FileOutput {
-    fn take_back(&mut self, len: u64) -> io::Result<()> {
-        if !self.is_regular || len == 0 {
-            return Ok(());
-        }
-        let end = self.file.stream_position()?;
-        // Standard output may stand in the middle of a file: leave what follows alone.
-        if end == self.file.metadata()?.len() {
-            let kept = end.saturating_sub(len);
-            self.file.set_len(kept)?;
-            self.file.seek(SeekFrom::Start(kept))?;
-        }
-        Ok(())
-    }
-}
-
-/// Gathers bytes and passes on whole blocks only.
-///
-/// After an error nothing more is written, and what was written of a block that is not whole is
-/// taken back: every block before it can be read.
-#[derive(Debug)]
-pub struct BlockBuffer<W: Destination> {
-    inner: W,
-    bytes: Vec<u8>,
-    /// Where each whole block in `bytes` ends.
-    ends: Vec<usize>,
-    /// The error that ended it, if one did.
-    failed: Option<ErrorKind>,
-}
-
-impl<W: Destination> BlockBuffer<W> {
-    /// An empty buffer before `inner`.
-    #[must_use]
-    pub fn new(inner: W) -> Self {
-        Self {
-            inner,
-            bytes: Vec::with_capacity(BUFFER_LEN),
-            ends: Vec::new(),
-            failed: None,
-        }
-    }
-
-    /// Says that what was written so far ends with a whole block. Passes it on if the buffer is
-    /// full.
-    ///
-    /// # Errors
-    ///
-    /// As [`Write::flush`].
-    pub fn end_block(&mut self) -> io::Result<()> {
-        if self.ends.last().copied().unwrap_or(0) < self.bytes.len() {
-            self.ends.push(self.bytes.len());
-        }
-        if self.bytes.len() >= BUFFER_LEN {
-            self.flush()
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Drops what was written since the last whole block.
-    pub fn abandon_block(&mut self) {
-        self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
-    }
-
-    /// Whether there are whole blocks that were not passed on yet.
-    #[must_use]
-    pub fn is_pending(&self) -> bool {
-        !self.ends.is_empty()
-    }
-
-    /// Where the bytes go.
-    pub fn get_ref(&self) -> &W {
-        &self.inner
-    }
-
-    fn pass_on(&mut self) -> io::Result<()> {
-        let whole = self.ends.last().copied().unwrap_or(0);
-        let mut written = 0;
-        while written < whole {
-            let error = match self.inner.write(&self.bytes[written..whole]) {
-                Ok(0) => ErrorKind::WriteZero.into(),
-                Ok(len) => {
-                    written += len;
-                    continue;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => error,
-            };
-            self.failed = Some(error.kind());
-            let blocks = self.ends.partition_point(|&end| end <= written);
-            let kept = blocks.checked_sub(1).map_or(0, |last| self.ends[last]);
-            self.bytes.clear();
-            self.ends.clear();
-            // That the file is not whole any more is worse than why.
-            self.inner.take_back((written - kept) as u64)?;
-            return Err(error);
-        }
-        self.bytes.drain(..whole);
-        self.ends.clear();
-        Ok(())
-    }
-}
-
-impl<W: Destination> Write for BlockBuffer<W> {
-    /// Takes all of `bytes`; never fails but after an error.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(kind) = self.failed {
-            return Err(kind.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    /// Passes on every whole block.
-    ///
-    /// # Errors
-    ///
-    /// What `inner` says: `StorageFull` for a full disk, `BrokenPipe` for a closed pipe; the same
-    /// again for each call after that.
-    fn flush(&mut self) -> io::Result<()> {
-        if let Some(kind) = self.failed {
-            return Err(kind.into());
-        }
-        self.pass_on()?;
-        self.inner.flush()
-    }
-}
-
-impl<W: Destination> Drop for BlockBuffer<W> {
-    /// The last chance of what an error elsewhere has left behind.
-    fn drop(&mut self) {
-        if self.failed.is_none() {
-            let _ = self.flush();
-        }
     }
 }
 

@@ -1,128 +1,60 @@
 //! Tests of [`super`].
 
+use std::process::{Command, Stdio};
+
+use rustix::process::{Resource, Rlimit};
+
 use super::*;
-use proptest::prelude::*;
+use crate::pcapng::{Section, Writer};
+use crate::signals::Signals;
 
-/// A disk with room for so many bytes, which takes at most 1000 at a time.
-struct Disk {
-    bytes: Vec<u8>,
-    room: usize,
-    is_pipe: bool,
-}
-
-impl Disk {
-    fn new(room: usize) -> Self {
-        Self {
-            bytes: Vec::new(),
-            room,
-            is_pipe: false,
-        }
-    }
-}
-
-impl Write for Disk {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let len = bytes.len().min(1000).min(self.room - self.bytes.len());
-        if len == 0 && !bytes.is_empty() {
-            return Err(ErrorKind::StorageFull.into());
-        }
-        self.bytes.extend_from_slice(&bytes[..len]);
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Destination for Disk {
-    fn take_back(&mut self, len: u64) -> io::Result<()> {
-        if !self.is_pipe {
-            self.bytes
-                .truncate(self.bytes.len() - usize::try_from(len).unwrap());
-        }
-        Ok(())
-    }
+fn open(path: &Path) -> FileOutput {
+    FileOutput::open(&Output::File(path.into()))
+        .unwrap()
+        .unwrap()
 }
 
 #[test]
-fn only_whole_blocks_are_passed_on() {
-    let mut buffer = BlockBuffer::new(Disk::new(100));
-    buffer.write_all(b"one").unwrap();
-    buffer.end_block().unwrap();
-    assert!(buffer.get_ref().bytes.is_empty());
-    buffer.write_all(b"tw").unwrap();
-    buffer.flush().unwrap();
-    assert_eq!(buffer.get_ref().bytes, b"one");
-    assert!(!buffer.is_pending());
-    buffer.write_all(b"o").unwrap();
-    buffer.end_block().unwrap();
-    buffer.write_all(b"never mind").unwrap();
-    buffer.abandon_block();
-    buffer.flush().unwrap();
-    assert_eq!(buffer.get_ref().bytes, b"onetwo");
-}
-
-#[test]
-fn a_full_buffer_empties_itself() {
-    let mut buffer = BlockBuffer::new(Disk::new(usize::MAX));
-    buffer.write_all(&vec![7; BUFFER_LEN + 1]).unwrap();
-    buffer.end_block().unwrap();
-    assert_eq!(buffer.get_ref().bytes.len(), BUFFER_LEN + 1);
-}
-
-#[test]
-fn an_error_stays_and_keeps_its_kind() {
-    let mut buffer = BlockBuffer::new(Disk::new(4));
-    buffer.write_all(b"123").unwrap();
-    buffer.end_block().unwrap();
-    buffer.write_all(b"456").unwrap();
-    buffer.end_block().unwrap();
-    assert_eq!(buffer.flush().unwrap_err().kind(), ErrorKind::StorageFull);
-    assert_eq!(buffer.get_ref().bytes, b"123");
-    assert_eq!(
-        buffer.write(b"789").unwrap_err().kind(),
-        ErrorKind::StorageFull
-    );
-    assert_eq!(buffer.flush().unwrap_err().kind(), ErrorKind::StorageFull);
-}
-
-#[test]
-fn a_pipe_takes_nothing_back() {
-    let mut buffer = BlockBuffer::new(Disk {
-        is_pipe: true,
-        ..Disk::new(4)
-    });
-    buffer.write_all(b"12345").unwrap();
-    buffer.end_block().unwrap();
-    assert!(buffer.flush().is_err());
-    assert_eq!(buffer.get_ref().bytes, b"1234");
-}
-
-#[test]
-fn a_file_gives_back_its_last_bytes_only() {
+fn a_file_is_cut_back_and_goes_on_from_there() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("out.pcapng");
     std::fs::write(&path, "an older capture").unwrap();
-    let mut output = FileOutput::open(&Output::File(path.clone()))
-        .unwrap()
-        .unwrap();
+    let mut output = open(&path);
     output.write_all(b"whole, half").unwrap();
-    output.take_back(6).unwrap();
+    output.cut_back_to(5).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"whole");
     output.write_all(b"!").unwrap();
+    output.cut_back_to(6).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"whole!");
 }
 
 #[test]
-fn a_full_device_says_so() {
-    let output = FileOutput::open(&Output::File("/dev/full".into()))
-        .unwrap()
-        .unwrap();
-    let mut buffer = BlockBuffer::new(output);
-    buffer.write_all(b"block").unwrap();
-    buffer.end_block().unwrap();
-    assert_eq!(buffer.flush().unwrap_err().kind(), ErrorKind::StorageFull);
+fn what_others_wrote_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shared");
+    std::fs::write(&path, "before ....... after").unwrap();
+    let mut file = File::options().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(7)).unwrap();
+    let mut output = FileOutput::new(file).unwrap();
+    output.write_all(b"middle").unwrap();
+    output.cut_back_to(3).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"before middle. after");
+
+    let file = File::options().append(true).open(&path).unwrap();
+    let mut output = FileOutput::new(file).unwrap();
+    output.write_all(b", more").unwrap();
+    output.cut_back_to(1).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"before middle. after,");
+}
+
+#[test]
+fn a_full_device_says_so_and_cannot_be_cut() {
+    let mut output = open(Path::new("/dev/full"));
+    assert_eq!(
+        output.write(b"block").unwrap_err().kind(),
+        ErrorKind::StorageFull
+    );
+    output.cut_back_to(0).unwrap();
 }
 
 #[test]
@@ -132,7 +64,7 @@ fn what_cannot_be_opened_is_explained() {
     assert!(
         refused(directory.path())
             .to_string()
-            .ends_with("-w takes a file's name")
+            .ends_with("; -w takes a file's name")
     );
     let missing = directory.path().join("none/out.pcapng");
     assert!(
@@ -143,37 +75,59 @@ fn what_cannot_be_opened_is_explained() {
     assert!(FileOutput::open(&Output::Print).unwrap().is_none());
 }
 
-proptest! {
-    #[test]
-    fn a_disk_that_fills_up_holds_the_blocks_that_fit(
-        lens in prop::collection::vec(1..3000usize, 1..40),
-        room in 0..40_000usize,
-        flush_every in 1..10usize,
-    ) {
-        let mut buffer = BlockBuffer::new(Disk::new(room));
-        let mut fit = 0;
-        let mut total = 0;
-        let mut error = None;
-        for (index, &len) in lens.iter().enumerate() {
-            total += len;
-            if total <= room {
-                fit = total;
-            }
-            let result = buffer
-                .write_all(&vec![0; len])
-                .and_then(|()| buffer.end_block())
-                .and_then(|()| {
-                    if index % flush_every == 0 { buffer.flush() } else { Ok(()) }
-                });
-            if let Err(kind) = result {
-                error = Some(kind);
-                break;
-            }
-        }
-        if error.is_none() {
-            error = buffer.flush().err();
-        }
-        prop_assert_eq!(error.is_some(), fit < total);
-        prop_assert_eq!(buffer.get_ref().bytes.len(), fit);
+/// A file that may not grow beyond this, in the middle of a block.
+const LIMIT: u64 = 10_001;
+
+/// Not a test: what the test below runs in a process of its own.
+#[test]
+#[ignore = "limits the size of every file of its process"]
+fn child_runs_into_a_limit() {
+    let path = std::env::var_os("SKBCAP_TEST_FILE").unwrap();
+    let _signals = Signals::install().unwrap();
+    let limit = Rlimit {
+        current: Some(LIMIT),
+        maximum: Some(LIMIT),
+    };
+    rustix::process::setrlimit(Resource::Fsize, limit).unwrap();
+    let section = Section {
+        hardware: "x86_64".into(),
+        os: "Linux".into(),
+        application: "skbcap".into(),
+        comments: vec![],
+    };
+    let mut writer = Writer::new(open(Path::new(&path)), &section, 262_144).unwrap();
+    for _ in 0..1000 {
+        writer.new_section(&section).unwrap();
     }
+    assert_eq!(
+        writer.flush().unwrap_err().io_kind(),
+        Some(ErrorKind::FileTooLarge)
+    );
+    let whole_len = writer.whole_len();
+    writer.get_mut().cut_back_to(whole_len).unwrap();
+}
+
+#[test]
+fn a_file_that_may_not_grow_ends_with_a_whole_block() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.pcapng");
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "--ignored",
+            "output::tests::child_runs_into_a_limit",
+        ])
+        .env("SKBCAP_TEST_FILE", &path)
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let bytes = std::fs::read(&path).unwrap();
+    let block_len = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+    assert_eq!(bytes.len() % block_len, 0);
+    assert_eq!(
+        bytes.len() / block_len,
+        usize::try_from(LIMIT).unwrap() / block_len
+    );
+    assert_ne!(usize::try_from(LIMIT).unwrap() % block_len, 0);
 }
