@@ -4,3 +4,4 @@
 
 pub mod btf;
 pub mod layout;
+pub mod peek;
