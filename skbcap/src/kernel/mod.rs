@@ -3,5 +3,6 @@
 //! Owns unsafe code and aya. Must not know: records, files, time order, formats.
 
 pub mod btf;
+pub mod kallsyms;
 pub mod layout;
 pub mod peek;
