@@ -5,4 +5,5 @@
 pub mod btf;
 pub mod kallsyms;
 pub mod layout;
+pub mod page_base;
 pub mod peek;

@@ -6,7 +6,7 @@
 //! Minimum kernel: 5.10 (`BPF_PROG_TEST_RUN` of a raw tracepoint program).
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 
 use aya::maps::{Map, MapData};
@@ -20,6 +20,23 @@ use zerocopy::FromZeros;
 pub const PROGRAM: &str = "peek";
 /// The mailbox's name in the object.
 pub const MAP: &str = "PEEK";
+/// The doorbell's name in the object.
+pub const DOORBELL: &str = "DOORBELL";
+
+/// Bytes of a page on x86-64.
+pub const PAGE_LEN: usize = 4096;
+
+/// Bytes that [`Peek::stamp`] writes.
+pub const STAMP_LEN: usize = 64;
+
+/// A BPF ring buffer of our own, seen from both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doorbell {
+    /// The address of its `struct bpf_map`, which begins its `struct bpf_ringbuf_map`.
+    pub map: u64,
+    /// Where its consumer page is mapped in this process.
+    pub consumer_page: u64,
+}
 
 /// Where a per-CPU map of our own keeps its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +66,11 @@ pub trait Peek {
     /// The address of the calling thread's `struct task_struct`.
     fn current(&mut self) -> io::Result<u64>;
 
-    /// The address of the doorbell's `struct bpf_map`, which begins its `struct bpf_ringbuf_map`.
-    fn doorbell(&mut self) -> io::Result<u64>;
+    /// Where the doorbell lies.
+    fn doorbell(&mut self) -> io::Result<Doorbell>;
+
+    /// Writes `bytes` to the end of the doorbell's consumer page, which neither side uses.
+    fn stamp(&mut self, bytes: &[u8; STAMP_LEN]);
 
     /// Where a per-CPU map's value lies on `cpu`, which must be online.
     fn per_cpu(&mut self, cpu: u32) -> io::Result<PerCpuValue>;
@@ -74,6 +94,7 @@ pub trait Peek {
 pub struct Mailbox<'object> {
     program: &'object RawTracePoint,
     memory: MmapRaw,
+    consumer_page: MmapRaw,
 }
 
 impl<'object> Mailbox<'object> {
@@ -90,24 +111,39 @@ impl<'object> Mailbox<'object> {
         let program = program
             .try_into()
             .map_err(|error: ProgramError| io::Error::other(error))?;
-        match object.map(MAP) {
-            Some(Map::Array(map)) => Self::new(program, map),
-            _ => Err(missing("array PEEK")),
-        }
+        let Some(Map::Array(mailbox)) = object.map(MAP) else {
+            return Err(missing("array PEEK"));
+        };
+        let Some(Map::RingBuf(doorbell)) = object.map(DOORBELL) else {
+            return Err(missing("ring buffer DOORBELL"));
+        };
+        Self::new(program, mailbox, doorbell)
     }
 
-    /// The mailbox of a loaded program and its map.
+    /// The mailbox of a loaded program, its map, and the doorbell's.
     ///
     /// # Errors
     ///
-    /// If the map can't be mapped: it is no `BPF_F_MMAPABLE` array, or is too small.
-    pub fn new(program: &'object RawTracePoint, map: &MapData) -> io::Result<Self> {
-        use std::os::fd::{AsFd, AsRawFd};
-        let descriptor: BorrowedFd<'_> = map.fd().as_fd();
-        let memory = MmapOptions::new()
-            .len(size_of::<skbcap_common::Peek>())
-            .map_raw(descriptor.as_raw_fd())?;
-        Ok(Self { program, memory })
+    /// If a map can't be mapped: the mailbox is no `BPF_F_MMAPABLE` array, or is too small.
+    pub fn new(
+        program: &'object RawTracePoint,
+        mailbox: &MapData,
+        doorbell: &MapData,
+    ) -> io::Result<Self> {
+        let map = |map: &MapData, len| {
+            MmapOptions::new()
+                .len(len)
+                .map_raw(map.fd().as_fd().as_raw_fd())
+        };
+        let memory = map(mailbox, size_of::<skbcap_common::Peek>())?;
+        // The first page of a ring buffer's mapping holds the consumer's position, and is the only
+        // one that may be written (kernel/bpf/ringbuf.c:ringbuf_map_mmap_kern@6.1).
+        let consumer_page = map(doorbell, PAGE_LEN)?;
+        Ok(Self {
+            program,
+            memory,
+            consumer_page,
+        })
     }
 
     /// Puts a request into the mailbox, runs the program, and takes the answer out.
@@ -175,6 +211,18 @@ fn read(mailbox: NonNull<skbcap_common::Peek>) -> skbcap_common::Peek {
     unsafe { mailbox.read_volatile() }
 }
 
+#[expect(
+    unsafe_code,
+    reason = "the page is shared with the kernel's ring buffer"
+)]
+fn write_at_end(page: &MmapRaw, bytes: &[u8; STAMP_LEN]) {
+    let start = page.as_mut_ptr().wrapping_add(PAGE_LEN - STAMP_LEN);
+    // SAFETY: the mapping is `PAGE_LEN` writable bytes, so the last `STAMP_LEN` of them lie within
+    // it; an array of bytes needs no alignment. The kernel and aya's ring buffer use the first
+    // eight only: `struct bpf_ringbuf` keeps nothing but `consumer_pos` in that page.
+    unsafe { start.cast::<[u8; STAMP_LEN]>().write_volatile(*bytes) }
+}
+
 impl Peek for Mailbox<'_> {
     fn read(&mut self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
         let mut address = address;
@@ -193,8 +241,16 @@ impl Peek for Mailbox<'_> {
         Ok(self.ask(None, PEEK_CURRENT, 0, 0)?.address)
     }
 
-    fn doorbell(&mut self) -> io::Result<u64> {
-        Ok(self.ask(None, PEEK_DOORBELL, 0, 0)?.address)
+    fn doorbell(&mut self) -> io::Result<Doorbell> {
+        let map = self.ask(None, PEEK_DOORBELL, 0, 0)?.address;
+        Ok(Doorbell {
+            map,
+            consumer_page: self.consumer_page.as_ptr() as u64,
+        })
+    }
+
+    fn stamp(&mut self, bytes: &[u8; STAMP_LEN]) {
+        write_at_end(&self.consumer_page, bytes);
     }
 
     fn per_cpu(&mut self, cpu: u32) -> io::Result<PerCpuValue> {
