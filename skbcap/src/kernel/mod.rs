@@ -3,7 +3,9 @@
 //! Owns unsafe code and aya. Must not know: records, files, time order, formats.
 
 pub mod btf;
+pub mod cpus;
 pub mod kallsyms;
 pub mod layout;
 pub mod page_base;
 pub mod peek;
+pub mod preempt_count;
