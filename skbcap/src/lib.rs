@@ -3,6 +3,7 @@
 //! The data's way is the layout: see `ARCHITECTURE.md`.
 
 pub mod annotation;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -13,3 +13,4 @@ pub mod object;
 pub mod page_base;
 pub mod peek;
 pub mod preempt_count;
+pub mod setup;
