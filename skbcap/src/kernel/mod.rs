@@ -3,9 +3,11 @@
 //! Owns unsafe code and aya. Must not know: records, files, time order, formats.
 
 pub mod btf;
+pub mod capabilities;
 pub mod cpus;
 pub mod kallsyms;
 pub mod layout;
+pub mod netns;
 pub mod page_base;
 pub mod peek;
 pub mod preempt_count;
