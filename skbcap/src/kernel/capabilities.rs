@@ -10,7 +10,7 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Capability {
-    /// Enter other network namespaces' files, read `/proc/kcore`, whoever owns them.
+    /// Open files whoever owns them: `/proc/kcore` is root's.
     DacReadSearch = 2,
     /// Open `/proc/kcore`.
     SysRawio = 17,
@@ -62,6 +62,16 @@ impl Capabilities {
     pub fn effective() -> io::Result<Self> {
         Self::from_status(&fs::read_to_string("/proc/self/status")?)
             .ok_or_else(|| io::Error::other("/proc/self/status tells no CapEff"))
+    }
+
+    /// Exactly these.
+    #[must_use]
+    pub fn of(capabilities: &[Capability]) -> Self {
+        Self(
+            capabilities
+                .iter()
+                .fold(0, |set, &capability| set | 1 << capability as u8),
+        )
     }
 
     fn from_status(status: &str) -> Option<Self> {

@@ -11,3 +11,4 @@ pub mod netns;
 pub mod page_base;
 pub mod peek;
 pub mod preempt_count;
+pub mod preflight;
