@@ -3,6 +3,7 @@
 //! Owns unsafe code and aya. Must not know: records, files, time order, formats.
 
 pub mod btf;
+pub mod capabilities;
 pub mod cpus;
 pub mod kallsyms;
 pub mod layout;
@@ -14,3 +15,8 @@ pub mod page_base;
 pub mod peek;
 pub mod preempt_count;
 pub mod setup;
+pub mod netns;
+pub mod page_base;
+pub mod peek;
+pub mod preempt_count;
+pub mod preflight;
