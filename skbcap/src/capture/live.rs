@@ -1,10 +1,10 @@
 //! A capture from the running kernel: set up, watched, ended.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
-    io::{self, BufWriter, IsTerminal, Stderr},
+    io::{self, BufWriter, IsTerminal, Stderr, Write},
     os::fd::AsFd,
-    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec},
     time::ClockId,
 };
-use skbcap_common::{Hook, InterfaceDrops};
+use skbcap_common::{Hook, InterfaceDrops, config::Layout};
 
 use super::{interfaces_text, open, pipeline::Pipeline, prints_to_terminal, summarize};
 use crate::{
@@ -22,10 +22,13 @@ use crate::{
     config::{Config, HookChoice, NetnsChoice, Output},
     geometry,
     kernel::{
+        btf::Btf,
         load::{self, Kernel, Maps, Options},
         netns::{self, Namespace},
-        page_base::Ways,
-        setup::Facts,
+        page_base::{NotFound, PageBases, Ways},
+        preempt_count::{self, PreemptCounts},
+        preflight::{Preflight, Types},
+        setup,
     },
     order::Order,
     output::Origin,
@@ -61,10 +64,15 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             );
         }
     };
+    let mut preflight = Preflight::gather(config.btf.as_deref());
+    if config.check {
+        return check(preflight);
+    }
+    let hook = preflight.hook(config.hook)?;
     let netns = namespace(config)?;
     let interfaces = interfaces(config, netns.as_ref())?;
-    let hook = hook(config.hook);
-    let facts = Facts::gather(config.btf.as_deref(), ways()?)?;
+    setup::explore(&mut preflight, ways()?)?;
+    let facts = Facts::of(preflight)?;
     debug(&|| match &facts.page_bases {
         Ok(bases) => format!("fragments are read by the page bases from {}", bases.way),
         Err(why) => format!("fragments cannot be read: {why}"),
@@ -314,15 +322,66 @@ fn interfaces(config: &Config, netns: Option<&Namespace>) -> anyhow::Result<Vec<
     Ok(names?)
 }
 
-fn hook(choice: HookChoice) -> Hook {
-    match choice {
-        HookChoice::Kprobe => Hook::Kprobe,
-        HookChoice::Queue => Hook::Queue,
-        // Where perf offers kprobes, this kernel has them (kernel/events/core.c@5.10).
-        HookChoice::Auto if Path::new("/sys/bus/event_source/devices/kprobe").exists() => {
-            Hook::Kprobe
+/// Prints what this machine offers and lacks. Fails where nothing could be captured.
+fn check(mut preflight: Preflight) -> anyhow::Result<ExitCode> {
+    let explored = setup::explore(&mut preflight, ways()?);
+    let mut out = io::stdout().lock();
+    write!(out, "{preflight}")?;
+    if let Err(error) = &explored {
+        writeln!(out, "\n{:#}", anyhow::Error::msg(error.to_string()))?;
+    }
+    let refused = preflight.refuse(HookChoice::Auto).is_err() || explored.is_err();
+    Ok(if refused {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// What is known of the running kernel once it can be captured on.
+struct Facts {
+    btf: Btf,
+    layout: Layout,
+    page_bases: Result<PageBases, NotFound>,
+    preempt_counts: Result<PreemptCounts, preempt_count::Unknown>,
+    /// Possible CPUs, by number: one more than the last.
+    cpus: u32,
+    online: BTreeSet<u32>,
+}
+
+impl Facts {
+    fn of(preflight: Preflight) -> anyhow::Result<Self> {
+        let Types {
+            btf, mut layout, ..
+        } = preflight.types?;
+        let page_bases = preflight
+            .page_bases
+            .context("the page bases were not looked for")?;
+        if let Ok(bases) = &page_bases {
+            layout.page_offset_base = bases.page_offset_base;
+            layout.vmemmap_base = bases.vmemmap_base;
         }
-        HookChoice::Auto => Hook::Queue,
+        Ok(Self {
+            btf,
+            layout,
+            page_bases,
+            preempt_counts: preflight
+                .preempt_counts
+                .context("the CPUs were not asked")?,
+            cpus: preflight.possible_cpus?.last().map_or(1, |last| last + 1),
+            online: preflight.online_cpus?,
+        })
+    }
+
+    /// For each possible CPU, the address of its preemption counter, 0 where it isn't known.
+    fn preempt_count_addresses(&self) -> Vec<u64> {
+        let address = |cpu| {
+            let counts = self.preempt_counts.as_ref().ok()?;
+            counts.addresses.get(&cpu).copied()
+        };
+        (0..self.cpus)
+            .map(|cpu| address(cpu).unwrap_or(0))
+            .collect()
     }
 }
 

@@ -21,6 +21,7 @@ use super::kallsyms::{Symbol, Symbols};
 use super::layout::{self, LayoutError};
 use super::page_base::{self, NotFound, PageBases};
 use super::preempt_count::{self, PreemptCounts, Unknown};
+use crate::config::HookChoice;
 
 mod refusal;
 mod report;
@@ -37,18 +38,6 @@ const QUEUE_TYPEDEF: &str = "btf_trace_net_dev_queue";
 
 /// The oldest kernel: its raw tracepoint programs can be run by hand.
 const OLDEST: (u32, u32) = (5, 10);
-
-/// Which way in was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HookChoice {
-    /// The kprobe where the kernel has kprobes, else the tracepoint.
-    #[default]
-    Auto,
-    /// The kprobe on `__dev_queue_xmit`.
-    Kprobe,
-    /// The BTF tracepoint `net_dev_queue`.
-    Queue,
-}
 
 /// What this machine offers.
 pub struct Preflight {
