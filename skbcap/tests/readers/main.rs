@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use skbcap::diff;
 use skbcap::pcapng::{
     Interface, InterfaceId, LinkType, MAX_SNAPLEN, Packet, Section, Statistics, Writer, check,
     epb_flags,
@@ -383,6 +384,27 @@ fn tcpdump_reads_every_packet() {
     assert_eq!(found, times.map(|time| (time.to_owned(), hex.clone())));
     let out = capture.read_well("tcpdump", &["-nn", "-q", "-r"], &["greater", "200"]);
     assert_eq!(out.lines().count(), 1, "{out}");
+}
+
+/// tcpdump copies the packets into a pcap of microseconds: the same to `diff`, but for the time.
+#[test]
+fn tcpdump_s_copy_is_the_same_capture() {
+    if skipped() {
+        return;
+    }
+    let ours = all_there_is();
+    let capture = Capture::new("copy", &ours);
+    let copy = Capture(capture.0.with_extension("pcap"));
+    capture.read_well("tcpdump", &["-r"], &["-w", copy.0.to_str().unwrap()]);
+    let theirs = fs::read(&copy.0).unwrap();
+    let (ours, theirs) = (
+        diff::Capture::read(&ours).unwrap(),
+        diff::Capture::read(&theirs).unwrap(),
+    );
+    let report = diff::compare(&ours, &theirs, &diff::Options::default());
+    assert!(report.is_equal() && report.matched.len() == 4, "{report}");
+    let skew = report.skew.unwrap();
+    assert!((0..1000).contains(&skew.largest_ns), "{report}");
 }
 
 #[test]
