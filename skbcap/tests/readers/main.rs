@@ -276,14 +276,6 @@ fn tshark_shows_everything() {
         ]
     );
     assert_eq!(
-        fields(
-            &["frame.number"],
-            &["-Y", r#"frame.comment contains "comm=curl ""#]
-        ),
-        ["4"],
-        "a name that begins alike must not match"
-    );
-    assert_eq!(
         fields(&["frame.number"], &["-Y", "frame.drop_count == 7"]),
         ["2"]
     );
@@ -297,6 +289,32 @@ fn tshark_shows_everything() {
         ),
         ["1", "2", "4"]
     );
+}
+
+/// The display filters of docs/format.md.
+#[test]
+fn the_documented_filters_find_their_frames() {
+    if skipped() {
+        return;
+    }
+    let capture = Capture::new("filters", &all_there_is());
+    for (filter, expected) in [
+        (r#"frame.comment contains "comm=curl ""#, "4"),
+        (r#"frame.comment contains "comm=curl""#, "2 4"),
+        (r#"frame.comment contains " tgid=2211 ""#, "1 2 3 4"),
+        (r#"frame.comment contains " ctx=task""#, "1 4"),
+        (r#"frame.interface_description contains "netns=2 ""#, "2"),
+        ("frame.drop_count", "2"),
+        ("frame.packet_flags & 0x800", "3"),
+    ] {
+        let after = ["-T", "fields", "-e", "frame.number", "-Y", filter];
+        let found = capture.read_well("tshark", &["-n", "-r"], &after);
+        assert_eq!(
+            found.split_whitespace().collect::<Vec<_>>().join(" "),
+            expected,
+            "{filter}"
+        );
+    }
 }
 
 #[test]
