@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decode;
+pub mod diff;
 pub mod escape;
 pub mod geometry;
 pub mod interface;
