@@ -75,8 +75,11 @@ pub struct Control {
     pub shared_info: [u64; SHARED_INFO_WINDOW / 8],
     /// A copy of the skb's array of fragments.
     pub frags: [u64; 2 * MAX_FRAGS],
+    /// The fragment that the walk is at: in memory, so that the verifier doesn't follow each of its
+    /// values for itself.
+    pub next_frag: u64,
     /// Zero.
-    pub reserved_scratch: [u64; 6],
+    pub reserved_scratch: [u64; 5],
 }
 
 /// Drops of one interface on one ring. A free entry has `ifindex` 0.
