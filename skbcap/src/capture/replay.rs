@@ -13,12 +13,12 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let path = config.replay.as_deref().expect("only called to replay");
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
-    // SAFETY: the mapping is private to this function and only read. Whoever cuts the file short
-    // meanwhile makes this process end by SIGBUS, as with any program that maps a file.
     #[expect(
         unsafe_code,
         reason = "mapping a file is only as safe as the file is left alone"
     )]
+    // SAFETY: the mapping is private to this function and only read. Whoever cuts the file short
+    // meanwhile makes this process end by SIGBUS, as with any program that maps a file.
     let bytes = unsafe { Mmap::map(&file) }.with_context(|| format!("cannot read {shown}"))?;
     let recording = Recording::read(&bytes).with_context(|| format!("cannot read {shown}"))?;
 

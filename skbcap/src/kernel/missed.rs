@@ -48,12 +48,12 @@ pub fn count(program: &KProbe) -> Result<u64, MissedError> {
     let mut attribute = [0u8; 16];
     attribute[..4].copy_from_slice(&link_id.to_le_bytes());
     let fd = bpf(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attribute)?;
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it. It is
-    // closed again below: one that stayed open would keep the probe attached.
     #[expect(
         unsafe_code,
         reason = "a descriptor comes as a number from the system call"
     )]
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it. It is
+    // closed again below: one that stayed open would keep the probe attached.
     let link = unsafe { OwnedFd::from_raw_fd(fd) };
     let link = info(link.as_fd())?;
     let program = info(program_info.fd()?.as_fd())?;
@@ -86,9 +86,9 @@ fn info(fd: BorrowedFd<'_>) -> io::Result<[u8; INFO_LEN]> {
 }
 
 fn bpf(command: bpf_cmd, attribute: &mut [u8; 16]) -> io::Result<i32> {
+    #[expect(unsafe_code, reason = "aya has no accessor for these numbers")]
     // SAFETY: both commands read these 16 bytes of the attribute; the second writes at most
     // `INFO_LEN` bytes to the address in them, which is that of a live array of this length.
-    #[expect(unsafe_code, reason = "aya has no accessor for these numbers")]
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,

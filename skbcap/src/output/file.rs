@@ -172,14 +172,20 @@ mod tests {
 
     #[test]
     fn a_name_that_can_not_be_written_is_told_with_what_to_do() {
-        let refused = |path: &str| FileOutput::create(Path::new(path)).unwrap_err().to_string();
+        let refused = |path: &str| {
+            format!(
+                "{:#}",
+                anyhow::Error::from(FileOutput::create(Path::new(path)).unwrap_err())
+            )
+        };
         assert_eq!(
             refused("/"),
-            "cannot write to /: it is a directory; -w takes a file's name"
+            "cannot write to /; -w takes a file's name: Is a directory (os error 21)"
         );
         assert_eq!(
             refused("/nowhere/out.pcapng"),
-            "cannot write to /nowhere/out.pcapng: its directory does not exist"
+            "cannot write to /nowhere/out.pcapng; make its directory first: \
+             No such file or directory (os error 2)"
         );
     }
 }
