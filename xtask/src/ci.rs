@@ -73,8 +73,7 @@ pub(crate) fn main(cache: &Cache, with_guests: bool) -> Result<bool> {
         let begun = Instant::now();
         match vm::all(cache) {
             Ok(guests) => {
-                count.passed += guests.passed;
-                count.failed += guests.failed;
+                count.add(guests);
                 println!("== tests in guests: {:.0} s", begun.elapsed().as_secs_f64());
             }
             Err(error) => {

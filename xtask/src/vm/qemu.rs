@@ -90,7 +90,7 @@ impl Guest<'_> {
                 "-cpu",
                 "max,erms=off,fsrm=off",
             ]);
-            append.push_str(" nokaslr");
+            append.push_str(" nokaslr skbcap.icount");
         } else {
             command.arg("-smp").arg(smp.to_string());
             match accelerator {
@@ -112,7 +112,10 @@ impl Guest<'_> {
         command.arg("-kernel").arg(self.kernel.vmlinuz());
         command.arg("-initrd").arg(self.initramfs);
         command.arg("-append").arg(append);
-        command.args(["-device", "virtio-rng-pci"]);
+        if !self.machine.icount {
+            // Where instructions count, the thread that reads it would too.
+            command.args(["-device", "virtio-rng-pci"]);
+        }
         if let Some(disk) = self.disk {
             let disk = disk
                 .to_str()
@@ -199,7 +202,12 @@ impl Drop for Stopped {
 impl Accelerator {
     /// KVM where it works, which a device file alone does not say: a guest
     /// must have booted. The outcome holds until the machine boots again.
-    pub(crate) fn find(cache: &Cache, tools: &Tools, kernel: &Image) -> Result<Self> {
+    pub(crate) fn find(
+        cache: &Cache,
+        tools: &Tools,
+        kernel: &Image,
+        system: &System,
+    ) -> Result<Self> {
         if File::options()
             .read(true)
             .write(true)
@@ -220,7 +228,6 @@ impl Accelerator {
         println!("trying whether KVM works");
         let dir = Scratch::new()?;
         let initramfs = dir.0.join("initramfs");
-        let system = System::get(cache, tools, kernel)?;
         system.write(
             &Payload {
                 programs: &[],
