@@ -1,1 +1,22 @@
-//! skbcap: who sent this packet.
+//! skbcap: captures every frame a Linux host sends, whole, with the process that sent it.
+//!
+//! The data's way is the layout: see `ARCHITECTURE.md`.
+
+pub mod annotation;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod decode;
+pub mod escape;
+pub mod geometry;
+pub mod interface;
+pub mod kernel;
+pub mod link_type;
+pub mod order;
+pub mod output;
+pub mod pcapng;
+pub mod print;
+pub mod ring;
+pub mod signals;
+pub mod stats;
+pub mod status;

@@ -1,2 +1,64 @@
-//! The command.
-fn main() {}
+//! The command: parses, runs, and says in one line and one number what went wrong.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use skbcap::cli::{self, Cli};
+use skbcap::config::{Config, ConfigError};
+use skbcap::geometry::GeometryError;
+use skbcap::output::OpenError;
+
+/// Trouble while running.
+const FAILED: u8 = 1;
+
+/// A command line that can't be run. Nothing was attached.
+const BAD_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            report(&cli::one_line(&error));
+            return BAD_USAGE.into();
+        }
+        Err(help) => {
+            // A reader that wants no more help is no trouble.
+            let _ = help.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    run(cli).unwrap_or_else(|error| {
+        report(&format!("{error:#}"));
+        status(&error).into()
+    })
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let config = Config::resolve(cli)?;
+    // SEAM: `skbcap::capture::run(config)` takes the place of this line.
+    anyhow::bail!(
+        "capture is not built in: {:?} cannot be had yet",
+        config.output
+    )
+}
+
+fn status(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigError>() || error.is::<GeometryError>() || error.is::<OpenError>() {
+        BAD_USAGE
+    } else {
+        FAILED
+    }
+}
+
+/// One line, whatever names are in it.
+fn report(message: &str) {
+    let mut line = String::from("skbcap: ");
+    for character in message.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    eprintln!("{line}");
+}

@@ -1,0 +1,122 @@
+//! A ring's control block: positions, marks and counters, in memory that both sides map.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::config::{SHARED_INFO_WINDOW, SKB_WINDOW};
+
+/// [`Control::ring`] of a CPU that has none (it came online after the start).
+pub const NO_RING: u32 = u32::MAX;
+
+/// [`Control::busy_since_ns`] before the clock was read.
+pub const BUSY_TIME_UNKNOWN: u64 = 1;
+
+/// [`Control::wake_at`] when nobody waits.
+pub const NEVER: u64 = u64::MAX;
+
+/// `skb_frag_t`s that are followed: `MAX_SKB_FRAGS` is 17 by default and at most 45.
+pub const MAX_FRAGS: usize = 45;
+
+/// Entries of a ring's table of drops by interface.
+pub const INTERFACE_DROPS: usize = 256;
+
+/// One ring's control block. There is one for each possible CPU of each hook.
+///
+/// The first 128 bytes are written by the program on the ring's own CPU only, the next 128 by
+/// userspace only, so that no cache line has two writers. Each word is aligned and written whole;
+/// counters grow and wrap.
+///
+/// Invariant: `seen = filtered + captured + dropped_ring_full + dropped_no_ring + unreadable`, and
+/// `dropped_busy` comes on top.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(64))]
+pub struct Control {
+    /// Where the next record will be written ([`crate::Position`]). Published last.
+    pub head: u64,
+    /// 0 while no frame is being taken; else no record that is still to come from this ring is
+    /// older than this time (`CLOCK_MONOTONIC`, ns), or [`BUSY_TIME_UNKNOWN`].
+    pub busy_since_ns: u64,
+    /// The `wake_at` for which the doorbell was rung last.
+    pub rang_at: u64,
+    /// The sequence number of the next frame that passes the filters.
+    pub sequence: u64,
+    /// Frames that the hook took up, which is every one but those in `dropped_busy`.
+    pub seen: u64,
+    /// Frames of other namespaces or interfaces than were asked for.
+    pub filtered: u64,
+    /// Frames written into the ring.
+    pub captured: u64,
+    /// Frames dropped because the ring had no room.
+    pub dropped_ring_full: u64,
+    /// Frames dropped because this CPU was already taking one (an interrupt came in between).
+    pub dropped_busy: u64,
+    /// Frames dropped because this CPU has no ring.
+    pub dropped_no_ring: u64,
+    /// Captured frames that lost bytes to anything but the snapshot length.
+    pub cut_short: u64,
+    /// Drops for which the table of drops by interface had no place left.
+    pub drops_unlisted: u64,
+    /// Frames dropped because their skb itself could not be read. Not known to happen.
+    pub unreadable: u64,
+    /// Zero.
+    pub reserved_kernel: [u64; 3],
+    /// Everything before this was read and may be overwritten ([`crate::Position`]).
+    pub tail: u64,
+    /// Ring the doorbell once `head` reaches this; [`NEVER`] while the reader is awake.
+    pub wake_at: u64,
+    /// The address of this CPU's `__preempt_count`, 0 if it is not known.
+    pub preempt_count_addr: u64,
+    /// Which ring's segments this CPU writes to, or [`NO_RING`].
+    pub ring: u32,
+    /// Zero.
+    pub reserved_user: [u32; 25],
+    /// The program's own, as are the next two: a copy of the skb's first bytes.
+    pub skb: [u64; SKB_WINDOW / 8],
+    /// A copy of the first bytes of `skb_shared_info`.
+    pub shared_info: [u64; SHARED_INFO_WINDOW / 8],
+    /// A copy of the skb's array of fragments.
+    pub frags: [u64; 2 * MAX_FRAGS],
+    /// Zero.
+    pub reserved_scratch: [u64; 6],
+}
+
+/// Drops of one interface on one ring. A free entry has `ifindex` 0.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct InterfaceDrops {
+    /// The inode number of the device's network namespace.
+    pub netns: u32,
+    /// `dev->ifindex`.
+    pub ifindex: u32,
+    /// Frames of this interface that were dropped.
+    pub dropped: u64,
+}
+
+/// One ring's drops by interface: an open-addressed table, looked up from
+/// [`interface_drops_slot`] onward.
+pub type InterfaceDropsTable = [InterfaceDrops; INTERFACE_DROPS];
+
+/// Entries tried before a drop counts as unlisted.
+pub const INTERFACE_DROPS_PROBES: usize = 16;
+
+/// Where the search for an interface's drops begins.
+#[inline(always)]
+#[must_use]
+pub const fn interface_drops_slot(netns: u32, ifindex: u32) -> usize {
+    (ifindex ^ netns.wrapping_mul(0x9e37_79b1)) as usize % INTERFACE_DROPS
+}
+
+const _: () = {
+    use core::mem::{align_of, offset_of, size_of};
+    assert!(size_of::<Control>() == 1344);
+    assert!(align_of::<Control>() == 64);
+    assert!(offset_of!(Control, head) == 0);
+    assert!(offset_of!(Control, seen) == 32);
+    assert!(offset_of!(Control, unreadable) == 96);
+    assert!(offset_of!(Control, tail) == 128);
+    assert!(offset_of!(Control, wake_at) == 136);
+    assert!(offset_of!(Control, preempt_count_addr) == 144);
+    assert!(offset_of!(Control, ring) == 152);
+    assert!(offset_of!(Control, skb) == 256);
+    assert!(size_of::<InterfaceDrops>() == 16);
+    assert!(size_of::<InterfaceDropsTable>() == 4096);
+};

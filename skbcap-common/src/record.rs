@@ -1,0 +1,186 @@
+//! A record: what the kernel side writes into a ring for each frame.
+//!
+//! A record is a [`RecordHeader`], the captured bytes, and padding to [`ALIGNMENT`]. It is written
+//! in place, in full, before the ring's head moves past it.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Records begin at multiples of this many bytes.
+pub const ALIGNMENT: u32 = 8;
+
+/// Where a frame was taken. The value of [`RecordHeader::hook`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Hook {
+    /// The kprobe at the entry of `__dev_queue_xmit`.
+    Kprobe = 1,
+    /// The tracepoint `net_dev_queue`, inside the same function, after egress tc and nft.
+    Queue = 2,
+}
+
+impl Hook {
+    /// The hook that a record's byte names, if this version knows it.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Kprobe),
+            2 => Some(Self::Queue),
+            _ => None,
+        }
+    }
+}
+
+/// What the CPU was doing when the frame was taken. The value of [`RecordHeader::context`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Context {
+    /// This kernel could not be asked.
+    Unknown = 0,
+    /// A task's own system call, or a kernel thread.
+    Task = 1,
+    /// A softirq, on top of whatever task it interrupted.
+    Softirq = 2,
+    /// A hardware interrupt.
+    Hardirq = 3,
+}
+
+impl Context {
+    /// The context that a record's byte names; anything else is [`Context::Unknown`].
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Self {
+        match byte {
+            1 => Self::Task,
+            2 => Self::Softirq,
+            3 => Self::Hardirq,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Facts about a record, one bit each, in [`RecordHeader::flags`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    /// The skb belongs to a socket (`skb->sk` is set).
+    pub const HAS_SOCKET: Self = Self(1 << 0);
+    /// A VLAN tag was held in the skb's metadata; it stands in the bytes, at offset 12.
+    pub const VLAN_INSERTED: Self = Self(1 << 1);
+    /// The bytes end early: a fragment could not be read (device memory, no page bases, a fault).
+    pub const CUT_UNREADABLE: Self = Self(1 << 2);
+    /// The bytes end early: the skb has more fragments, or a `frag_list`, than the walk follows.
+    pub const CUT_BOUND: Self = Self(1 << 3);
+    /// The bytes end at the snapshot length: asked for, and so not a fault.
+    pub const CUT_SNAPLEN: Self = Self(1 << 4);
+    /// A fact of the device (name, type, namespace) could not be read and is zero.
+    pub const DEVICE_UNREADABLE: Self = Self(1 << 5);
+
+    /// Whether every bit of `other` is set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether the frame lost bytes to anything but the snapshot length.
+    #[must_use]
+    pub const fn is_cut_short(self) -> bool {
+        self.0 & (Self::CUT_UNREADABLE.0 | Self::CUT_BOUND.0) != 0
+    }
+
+    /// Both sets of bits.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// The fixed part of a record.
+///
+/// Enumerations are plain bytes here: memory that another program writes is checked before it
+/// becomes a Rust `enum`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RecordHeader {
+    /// Bytes of the whole record: header, data and padding; a multiple of [`ALIGNMENT`].
+    pub record_len: u32,
+    /// [`crate::VERSION`].
+    pub version: u8,
+    /// [`Hook`].
+    pub hook: u8,
+    /// [`Context`].
+    pub context: u8,
+    /// `skb->ip_summed`: 0 none, 1 unnecessary, 2 complete, 3 partial (checksum still to be filled).
+    pub ip_summed: u8,
+    /// `CLOCK_MONOTONIC` in nanoseconds (`bpf_ktime_get_ns`), read when the hook was entered.
+    pub time_ns: u64,
+    /// Counts the frames this CPU and hook wanted (captured or dropped), from 0: a gap is a drop.
+    pub sequence: u64,
+    /// [`Flags`].
+    pub flags: u32,
+    /// The CPU that ran the hook.
+    pub cpu: u32,
+    /// The process: `current->tgid`, in the initial pid namespace. 0 is the idle task.
+    pub tgid: u32,
+    /// The thread: `current->pid`, in the initial pid namespace.
+    pub pid: u32,
+    /// `current->comm`, ended by a NUL byte.
+    pub comm: [u8; 16],
+    /// The address of `skb->sk`, 0 if there is none: an identity, never followed by userspace.
+    pub socket: u64,
+    /// The address of the skb: an identity, never followed by userspace.
+    pub skb: u64,
+    /// The inode number of the device's network namespace.
+    pub netns: u32,
+    /// `dev->ifindex`: unique within the namespace.
+    pub ifindex: u32,
+    /// `dev->name`, ended by a NUL byte.
+    pub ifname: [u8; 16],
+    /// `dev->type`, an `ARPHRD_*` number.
+    pub dev_type: u16,
+    /// `skb_shared_info.gso_size`: bytes of payload in each segment of a super-frame, else 0.
+    pub gso_size: u16,
+    /// Bytes of the frame as sent: `skb->len`, and 4 more where a VLAN tag was inserted.
+    pub len: u32,
+    /// Bytes of the frame that follow this header.
+    pub captured_len: u32,
+    /// Frames of this interface that this CPU and hook had dropped before this one, wrapping.
+    pub dropped: u32,
+    /// `skb_shared_info.gso_type`: `SKB_GSO_*` bits.
+    pub gso_type: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+const _: () = {
+    use core::mem::{align_of, offset_of, size_of};
+    assert!(size_of::<RecordHeader>() == 120);
+    assert!(align_of::<RecordHeader>() == 8);
+    assert!(offset_of!(RecordHeader, time_ns) == 8);
+    assert!(offset_of!(RecordHeader, sequence) == 16);
+    assert!(offset_of!(RecordHeader, flags) == 24);
+    assert!(offset_of!(RecordHeader, cpu) == 28);
+    assert!(offset_of!(RecordHeader, tgid) == 32);
+    assert!(offset_of!(RecordHeader, pid) == 36);
+    assert!(offset_of!(RecordHeader, comm) == 40);
+    assert!(offset_of!(RecordHeader, socket) == 56);
+    assert!(offset_of!(RecordHeader, skb) == 64);
+    assert!(offset_of!(RecordHeader, netns) == 72);
+    assert!(offset_of!(RecordHeader, ifindex) == 76);
+    assert!(offset_of!(RecordHeader, ifname) == 80);
+    assert!(offset_of!(RecordHeader, dev_type) == 96);
+    assert!(offset_of!(RecordHeader, gso_size) == 98);
+    assert!(offset_of!(RecordHeader, len) == 100);
+    assert!(offset_of!(RecordHeader, captured_len) == 104);
+    assert!(offset_of!(RecordHeader, dropped) == 108);
+    assert!(offset_of!(RecordHeader, gso_type) == 112);
+    assert!(offset_of!(RecordHeader, reserved) == 116);
+};
+
+/// Bytes of a record's header.
+pub const HEADER_LEN: u32 = size_of::<RecordHeader>() as u32;
+
+/// Bytes of the record that holds `captured_len` bytes of a frame.
+#[must_use]
+pub const fn record_len(captured_len: u32) -> u32 {
+    (HEADER_LEN + captured_len).next_multiple_of(ALIGNMENT)
+}

@@ -1,0 +1,247 @@
+//! The one copy core: reserve, fill, publish; every frame that is not published is counted.
+//!
+//! A ring has one writer, the program on its own CPU, kept alone by the busy mark: whatever
+//! interrupts it and sends finds the mark and is counted. The reader's side of the protocol, and
+//! why the order of the stores matters, stands in skbcap's `ring` module.
+
+use aya_ebpf::{
+    bindings::BPF_RB_FORCE_WAKEUP,
+    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+};
+use core::ptr::{read_volatile, write_volatile};
+use skbcap_common::{
+    Control, Hook, Position, RecordHeader, VERSION,
+    control::{
+        INTERFACE_DROPS, INTERFACE_DROPS_PROBES, InterfaceDropsTable, NO_RING, interface_drops_slot,
+    },
+    record::{HEADER_LEN, record_len},
+};
+
+use crate::{
+    config::config,
+    filter, identity,
+    maps::{CONTROL, DOORBELL, DROPS, SEGMENTS},
+    memory::{add, locked_add, opaque},
+    skb::{self, Device, Plan, SharedInfo, Skb},
+};
+
+/// Takes the frame at `skb`, if it is wanted and there is room.
+#[inline(always)]
+pub(crate) fn take(skb: u64, hook: Hook) {
+    // SAFETY: none is needed for the helper; the binding is `unsafe` as all of them are.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    // There is a control block for each possible CPU, so this never returns.
+    let Some(control) = CONTROL.get_ptr_mut(cpu) else {
+        return;
+    };
+    // SAFETY: `control` is a whole, aligned map value for all of this block. Only this CPU's
+    // program writes its first half: the busy mark, set by a locked instruction before anything
+    // else is written, turns away what interrupts this one.
+    unsafe {
+        if read_volatile(&raw const (*control).busy_since_ns) != 0 {
+            locked_add(&raw mut (*control).dropped_busy, 1);
+            return;
+        }
+        // From 0 to BUSY_TIME_UNKNOWN. A full barrier: the clock is read after the mark is seen.
+        locked_add(&raw mut (*control).busy_since_ns, 1);
+        add(&raw mut (*control).seen, 1);
+        let busy_since_ns = take_marked(skb, hook, cpu, control);
+        // Back to 0, whatever it was. A full barrier: the head above is seen before `wake_at` is
+        // read below, so that either the reader sees the record or this sees the reader waiting.
+        locked_add(
+            &raw mut (*control).busy_since_ns,
+            busy_since_ns.wrapping_neg(),
+        );
+        ring_doorbell(control);
+    }
+}
+
+/// Takes the frame with the busy mark set, and returns the mark's value.
+///
+/// # Safety
+///
+/// `control` is this CPU's control block, and its busy mark is set by this very program.
+#[inline(always)]
+unsafe fn take_marked(skb: u64, hook: Hook, cpu: u32, control: *mut Control) -> u64 {
+    const TIME_UNKNOWN: u64 = skbcap_common::control::BUSY_TIME_UNKNOWN;
+    // SAFETY: as the caller promises; see `take`.
+    unsafe {
+        let Some(skb) = Skb::read(skb, control) else {
+            add(&raw mut (*control).unreadable, 1);
+            return TIME_UNKNOWN;
+        };
+        let device = Device::read(&skb);
+        if !filter::wants(&device) {
+            add(&raw mut (*control).filtered, 1);
+            return TIME_UNKNOWN;
+        }
+        let Some(shared_info) = SharedInfo::read(&skb, control) else {
+            add(&raw mut (*control).unreadable, 1);
+            return TIME_UNKNOWN;
+        };
+        let time_ns = bpf_ktime_get_ns();
+        write_volatile(&raw mut (*control).busy_since_ns, time_ns);
+
+        let sequence = read_volatile(&raw const (*control).sequence);
+        write_volatile(&raw mut (*control).sequence, sequence + 1);
+
+        let plan = Plan::new(&skb, &device);
+        let head = Position(read_volatile(&raw const (*control).head));
+        let tail = Position(read_volatile(&raw const (*control).tail));
+        let ring = read_volatile(&raw const (*control).ring);
+        let segments = config!(segments);
+        if ring == NO_RING || segments == 0 {
+            add(&raw mut (*control).dropped_no_ring, 1);
+            count_interface_drop(cpu, control, &device);
+            return time_ns;
+        }
+        if !head.has_room(record_len(plan.want as u32), tail, segments) {
+            add(&raw mut (*control).dropped_ring_full, 1);
+            count_interface_drop(cpu, control, &device);
+            return time_ns;
+        }
+        let offset = opaque(head.offset().into());
+        let segment = SEGMENTS.get_ptr_mut(ring * segments + head.segment() % segments);
+        let (Some(segment), true) = (segment, offset < u64::from(config!(segment_len))) else {
+            // The loader gives each ring its segments, and positions stay below a segment's length.
+            add(&raw mut (*control).dropped_no_ring, 1);
+            count_interface_drop(cpu, control, &device);
+            return time_ns;
+        };
+
+        // The slack behind each segment holds a header, a snapshot length and a chunk.
+        let record = segment.cast::<u8>().add(offset as usize);
+        let copied = skb::copy(
+            record.add(HEADER_LEN as usize),
+            &skb,
+            &shared_info,
+            &plan,
+            control,
+        );
+        let record_len = record_len(copied.len as u32);
+        let flags = copied.flags.union(device.flags);
+        let header = record.cast::<RecordHeader>();
+        (*header).record_len = record_len;
+        (*header).version = VERSION;
+        (*header).hook = hook as u8;
+        (*header).context =
+            identity::context(read_volatile(&raw const (*control).preempt_count_addr)) as u8;
+        (*header).ip_summed = skb.ip_summed;
+        (*header).time_ns = time_ns;
+        (*header).sequence = sequence;
+        (*header).flags = flags.0 | if skb.socket == 0 { 0 } else { 1 };
+        (*header).cpu = cpu;
+        identity::write_current(header);
+        (*header).socket = skb.socket;
+        (*header).skb = skb.address;
+        (*header).netns = device.netns;
+        (*header).ifindex = device.ifindex;
+        (&raw mut (*header).ifname)
+            .cast::<[u64; 2]>()
+            .write(device.name);
+        (*header).dev_type = device.kind;
+        (*header).gso_size = shared_info.gso_size;
+        (*header).len = plan.len as u32;
+        (*header).captured_len = copied.len as u32;
+        (*header).dropped = interface_drops(cpu, control, &device);
+        (*header).gso_type = shared_info.gso_type;
+        (*header).reserved = 0;
+
+        add(&raw mut (*control).captured, 1);
+        if flags.is_cut_short() {
+            add(&raw mut (*control).cut_short, 1);
+        }
+        // Last: x86-64 keeps the order of stores, so whoever sees this head sees the record.
+        let next = head.after(record_len, config!(segment_len));
+        write_volatile(&raw mut (*control).head, next.0);
+        time_ns
+    }
+}
+
+/// Wakes the reader once the head has reached what it waits for.
+///
+/// # Safety
+///
+/// `control` is this CPU's control block.
+#[inline(always)]
+unsafe fn ring_doorbell(control: *mut Control) {
+    // SAFETY: as the caller promises. `rang_at` is written without the mark: whoever comes in
+    // between rings once too often, which does no harm.
+    unsafe {
+        let wake_at = read_volatile(&raw const (*control).wake_at);
+        if read_volatile(&raw const (*control).head) >= wake_at
+            && read_volatile(&raw const (*control).rang_at) != wake_at
+        {
+            write_volatile(&raw mut (*control).rang_at, wake_at);
+            // Fails only while earlier rings lie unread, and then the reader is being woken.
+            let _ = DOORBELL.output::<u64>(&wake_at, BPF_RB_FORCE_WAKEUP.into());
+        }
+    }
+}
+
+/// Counts a drop for the frame's interface.
+///
+/// # Safety
+///
+/// `control` is this CPU's control block, and its busy mark is set by this very program.
+#[inline(always)]
+unsafe fn count_interface_drop(cpu: u32, control: *mut Control, device: &Device) {
+    // SAFETY: as the caller promises; the tables have one writer, as the control block has.
+    unsafe {
+        if let Some((table, slot)) = find_interface(cpu, device) {
+            let entry = &raw mut (*table)[slot];
+            add(&raw mut (*entry).dropped, 1);
+            write_volatile(&raw mut (*entry).netns, device.netns);
+            // Last: an entry is there once it has an ifindex.
+            write_volatile(&raw mut (*entry).ifindex, device.ifindex);
+        } else {
+            add(&raw mut (*control).drops_unlisted, 1);
+        }
+    }
+}
+
+/// How many frames of this interface this CPU has dropped, wrapping.
+///
+/// # Safety
+///
+/// As [`count_interface_drop`].
+#[inline(always)]
+unsafe fn interface_drops(cpu: u32, control: *mut Control, device: &Device) -> u32 {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let dropped = read_volatile(&raw const (*control).dropped_ring_full)
+            + read_volatile(&raw const (*control).dropped_no_ring);
+        if dropped == 0 {
+            return 0;
+        }
+        match find_interface(cpu, device) {
+            Some((table, slot)) => read_volatile(&raw const (*table)[slot].dropped) as u32,
+            None => 0,
+        }
+    }
+}
+
+/// The table of this CPU, and where in it the interface stands or may be put.
+#[inline(always)]
+fn find_interface(cpu: u32, device: &Device) -> Option<(*mut InterfaceDropsTable, usize)> {
+    let table = DROPS.get_ptr_mut(cpu)?;
+    let start = interface_drops_slot(device.netns, device.ifindex);
+    let mut probe = 0;
+    while probe < INTERFACE_DROPS_PROBES {
+        let slot = opaque((start + probe) as u64) as usize % INTERFACE_DROPS;
+        // SAFETY: `slot` is below the table's length.
+        let entry = unsafe { &raw const (*table)[slot] };
+        // SAFETY: a whole entry, written by this CPU's program only.
+        let (netns, ifindex) = unsafe {
+            (
+                read_volatile(&raw const (*entry).netns),
+                read_volatile(&raw const (*entry).ifindex),
+            )
+        };
+        if ifindex == 0 || (ifindex == device.ifindex && netns == device.netns) {
+            return Some((table, slot));
+        }
+        probe += 1;
+    }
+    None
+}

@@ -1,0 +1,56 @@
+//! skbcap's kernel side: entry points only.
+//!
+//! Each program hands its skb to the one copy core ([`emit::take`]) and always lets the kernel go
+//! on: nothing here changes a frame or what becomes of it.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod config;
+mod emit;
+mod filter;
+mod identity;
+mod maps;
+mod memory;
+mod peek;
+mod skb;
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, kprobe, raw_tracepoint},
+    programs::{BtfTracePointContext, ProbeContext, RawTracePointContext},
+};
+use skbcap_common::Hook;
+
+/// At the entry of `__dev_queue_xmit(skb, sb_dev)`: `skb->data` is the start of the frame.
+#[kprobe]
+fn dev_queue_xmit(ctx: ProbeContext) -> u32 {
+    if let Some(skb) = ctx.arg::<*const u8>(0) {
+        emit::take(skb as u64, Hook::Kprobe);
+    }
+    0
+}
+
+/// At `trace_net_dev_queue(skb)`, inside the same function, after egress tc and nft.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn net_dev_queue(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    emit::take(skb as u64, Hook::Queue);
+    0
+}
+
+/// Run by hand before anything is attached; never attached itself.
+#[raw_tracepoint]
+fn peek(_ctx: RawTracePointContext) -> i32 {
+    peek::answer();
+    0
+}
+
+/// `bpf_probe_read_kernel` and its like are offered to GPL-compatible programs only.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}

@@ -1,0 +1,37 @@
+//! Every map.
+//!
+//! All of them but the doorbell are arrays that userspace maps into its memory
+//! (`BPF_F_MMAPABLE`, Linux 5.5): what userspace writes or reads while it captures takes no bpf()
+//! call.
+
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    macros::map,
+    maps::{Array, PerCpuArray, RingBuf},
+};
+use skbcap_common::{Control, Peek, control::InterfaceDropsTable};
+
+/// A control block for each possible CPU. The loader sets the number of entries.
+#[map]
+pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Drops by interface, one table for each control block. The loader sets the number of entries.
+#[map]
+pub(crate) static DROPS: Array<InterfaceDropsTable> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The rings' segments. The loader sets the size of a value and the number of entries; the size
+/// here only has to be one.
+#[map]
+pub(crate) static SEGMENTS: Array<[u8; 4096]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Eight bytes through here wake userspace.
+#[map]
+pub(crate) static DOORBELL: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// The set-up program's mailbox.
+#[map]
+pub(crate) static PEEK: Array<Peek> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// A per-CPU value of our own, whose address tells where this CPU's data lie.
+#[map]
+pub(crate) static PER_CPU: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);

@@ -1,0 +1,387 @@
+//! The only code that follows kernel pointers: an skb's fields, its device, and its bytes.
+//!
+//! Every access is a `bpf_probe_read_kernel`, which cannot fault; every offset comes from the
+//! running kernel's BTF by way of the configuration.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use skbcap_common::{Control, Flags, control::MAX_FRAGS};
+
+use crate::{config::config, memory::opaque};
+
+const PAGE_SHIFT: u64 = 12;
+const VLAN_TAG_LEN: u64 = 4;
+/// Where libpcap re-inserts a tag: behind the two addresses.
+const VLAN_OFFSET: u64 = 12;
+
+/// `ARPHRD_ETHER`: the devices whose frames can bear a VLAN tag.
+const ARPHRD_ETHER: u16 = 1;
+
+/// The most reads for one frame: a linear part and [`MAX_FRAGS`] fragments, some read in more than
+/// one chunk.
+const MAX_STEPS: usize = 64;
+
+/// Reads `len` bytes of kernel memory to `to`.
+///
+/// # Safety
+///
+/// `to` is writable for `len` bytes.
+#[inline(always)]
+unsafe fn read(to: *mut u8, len: u64, from: u64) -> bool {
+    // SAFETY: the caller's promise; an address that is not mapped makes the helper fail.
+    unsafe { bpf_probe_read_kernel(to.cast(), len as u32, from as *const _) == 0 }
+}
+
+/// Reads one plain integer.
+#[inline(always)]
+fn read_value<T: Default + Copy>(from: u64) -> Option<T> {
+    let mut value = T::default();
+    // SAFETY: `value` is as long as its type says, and any bytes are an integer.
+    unsafe { read((&raw mut value).cast(), size_of::<T>() as u64, from) }.then_some(value)
+}
+
+/// A copy of a structure's first bytes, in the control block: together they would not fit the
+/// stack's 512 bytes, and here nothing has to be cleared first.
+struct Window(*const u8);
+
+impl Window {
+    /// Copies `len` bytes from `from`, unless they are more than the window has.
+    ///
+    /// # Safety
+    ///
+    /// `words` is a field of this CPU's control block, whose busy mark is set.
+    #[inline(always)]
+    unsafe fn read<const N: usize>(words: *mut [u64; N], len: u32, from: u64) -> Option<Self> {
+        if len as usize > N * 8 {
+            return None;
+        }
+        // SAFETY: `len` is at most the window's length.
+        unsafe { read(words.cast(), len.into(), from) }.then_some(Self(words.cast()))
+    }
+
+    /// The integer at `offset`, which comes from the configuration: the loader has checked that it
+    /// lies within the window and is aligned for its type.
+    #[inline(always)]
+    fn get<T: Copy>(&self, offset: u32) -> T {
+        // SAFETY: within and aligned, as above; the verifier proves it once more.
+        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
+    }
+}
+
+/// The fields of a `struct sk_buff` that matter here.
+pub(crate) struct Skb {
+    pub(crate) address: u64,
+    pub(crate) socket: u64,
+    pub(crate) ip_summed: u8,
+    device: u64,
+    len: u32,
+    data_len: u32,
+    data: u64,
+    shared_info: u64,
+    /// `vlan_proto` (as it lies in the frame) in the low half, `vlan_tci` (likewise) in the high.
+    vlan_tag: Option<u32>,
+}
+
+impl Skb {
+    /// Reads the skb at `address`.
+    ///
+    /// # Safety
+    ///
+    /// `control` is this CPU's own, with its busy mark set.
+    #[inline(always)]
+    pub(crate) unsafe fn read(address: u64, control: *mut Control) -> Option<Self> {
+        let len = config!(layout.skb_window);
+        // SAFETY: the caller's promise.
+        let window = unsafe { Window::read(&raw mut (*control).skb, len, address)? };
+        let head: u64 = window.get(config!(layout.skb_head));
+        let end: u32 = window.get(config!(layout.skb_end));
+        let proto: u16 = window.get(config!(layout.skb_vlan_proto));
+        let tci: u16 = window.get(config!(layout.skb_vlan_tci));
+        let present_mask = config!(layout.skb_vlan_present_mask) as u8;
+        let present = if present_mask == 0 {
+            (proto | tci) != 0
+        } else {
+            window.get::<u8>(config!(layout.skb_vlan_present)) & present_mask != 0
+        };
+        let ip_summed: u8 = window.get(config!(layout.skb_ip_summed));
+        Some(Self {
+            address,
+            socket: window.get(config!(layout.skb_sk)),
+            ip_summed: ip_summed >> config!(layout.skb_ip_summed_shift) & 3,
+            device: window.get(config!(layout.skb_dev)),
+            len: window.get(config!(layout.skb_len)),
+            data_len: window.get(config!(layout.skb_data_len)),
+            data: window.get(config!(layout.skb_data)),
+            shared_info: head + u64::from(end),
+            vlan_tag: present.then(|| u32::from(proto) | u32::from(tci.swap_bytes()) << 16),
+        })
+    }
+}
+
+/// The facts of a `struct net_device` that go into each record.
+pub(crate) struct Device {
+    pub(crate) name: [u64; 2],
+    pub(crate) ifindex: u32,
+    pub(crate) netns: u32,
+    pub(crate) kind: u16,
+    pub(crate) flags: Flags,
+}
+
+impl Device {
+    /// Reads the skb's device.
+    #[inline(always)]
+    pub(crate) fn read(skb: &Skb) -> Self {
+        let mut device = Self {
+            name: [0; 2],
+            ifindex: 0,
+            netns: 0,
+            kind: 0,
+            flags: Flags::default(),
+        };
+        if device.fill(skb.device).is_none() {
+            device.flags = Flags::DEVICE_UNREADABLE;
+        }
+        device
+    }
+
+    #[inline(always)]
+    fn fill(&mut self, address: u64) -> Option<()> {
+        let at = |offset: u32| address + u64::from(offset);
+        self.ifindex = read_value(at(config!(layout.dev_ifindex)))?;
+        self.kind = read_value(at(config!(layout.dev_type)))?;
+        self.name = read_value(at(config!(layout.dev_name)))?;
+        let net: u64 = read_value(at(config!(layout.dev_net)))?;
+        self.netns = read_value(net + u64::from(config!(layout.net_inum)))?;
+        Some(())
+    }
+}
+
+/// The fields of a `struct skb_shared_info` that matter here.
+pub(crate) struct SharedInfo {
+    pub(crate) gso_size: u16,
+    pub(crate) gso_type: u32,
+    nr_frags: u8,
+    frag_list: u64,
+}
+
+impl SharedInfo {
+    /// Reads what stands before the array of fragments.
+    ///
+    /// # Safety
+    ///
+    /// `control` is this CPU's own, with its busy mark set.
+    #[inline(always)]
+    pub(crate) unsafe fn read(skb: &Skb, control: *mut Control) -> Option<Self> {
+        let len = config!(layout.shared_info_frags);
+        // SAFETY: the caller's promise.
+        let window =
+            unsafe { Window::read(&raw mut (*control).shared_info, len, skb.shared_info)? };
+        Some(Self {
+            gso_size: window.get(config!(layout.shared_info_gso_size)),
+            gso_type: window.get(config!(layout.shared_info_gso_type)),
+            nr_frags: window.get(config!(layout.shared_info_nr_frags)),
+            frag_list: window.get(config!(layout.shared_info_frag_list)),
+        })
+    }
+}
+
+/// What of an skb is to be copied.
+pub(crate) struct Plan {
+    /// Bytes of the frame as sent, an inserted VLAN tag included.
+    pub(crate) len: u64,
+    /// Bytes of it to copy.
+    pub(crate) want: u64,
+    tag: Option<u32>,
+}
+
+impl Plan {
+    /// Plans the copy of `skb`, sent through `device`.
+    #[inline(always)]
+    pub(crate) fn new(skb: &Skb, device: &Device) -> Self {
+        let linear = skb.len.wrapping_sub(skb.data_len);
+        let tag = match skb.vlan_tag {
+            Some(tag) if device.kind == ARPHRD_ETHER && u64::from(linear) >= VLAN_OFFSET => {
+                Some(tag)
+            }
+            _ => None,
+        };
+        let len = u64::from(skb.len) + if tag.is_some() { VLAN_TAG_LEN } else { 0 };
+        let snaplen = u64::from(config!(snaplen));
+        Self {
+            len,
+            want: if len < snaplen { len } else { snaplen },
+            tag,
+        }
+    }
+}
+
+/// What was copied.
+pub(crate) struct Copied {
+    pub(crate) len: u64,
+    pub(crate) flags: Flags,
+}
+
+/// Copies the frame's bytes to `to`, and says how many and what is missing.
+///
+/// # Safety
+///
+/// `to` has room for the snapshot length and one chunk more, and `control` is this CPU's own, with
+/// its busy mark set.
+#[inline(always)]
+pub(crate) unsafe fn copy(
+    to: *mut u8,
+    skb: &Skb,
+    shared_info: &SharedInfo,
+    plan: &Plan,
+    control: *mut Control,
+) -> Copied {
+    let snaplen = u64::from(config!(snaplen));
+    let chunk_len = u64::from(config!(chunk_len));
+    let mut flags = Flags::default();
+    let mut copied = 0u64;
+    let mut source = skb.data;
+    let mut remaining = u64::from(skb.len.wrapping_sub(skb.data_len));
+    if skb.data_len > skb.len {
+        return Copied {
+            len: 0,
+            flags: Flags::CUT_UNREADABLE,
+        };
+    }
+
+    if let Some(tag) = plan.tag {
+        // The tag stands behind the two addresses: they are copied first and by themselves. A
+        // snapshot length that ends before or within the tag cuts it afterwards.
+        // SAFETY: there is room for a chunk and the snapshot length, together over 16 bytes: the
+        // loader sees to it.
+        unsafe {
+            if !read(to, VLAN_OFFSET, source) {
+                return Copied {
+                    len: 0,
+                    flags: Flags::CUT_UNREADABLE,
+                };
+            }
+            to.add(VLAN_OFFSET as usize).cast::<u32>().write(tag);
+        }
+        flags = Flags::VLAN_INSERTED;
+        source += VLAN_OFFSET;
+        remaining -= VLAN_OFFSET;
+        copied = VLAN_OFFSET + VLAN_TAG_LEN;
+        if copied > plan.want {
+            copied = plan.want;
+        }
+    }
+
+    let mut nr_frags = 0;
+    if skb.data_len != 0 && copied + remaining < plan.want {
+        nr_frags = u64::from(shared_info.nr_frags);
+        if nr_frags > MAX_FRAGS as u64 {
+            flags = flags.union(Flags::CUT_BOUND);
+            nr_frags = MAX_FRAGS as u64;
+        }
+        let bytes = opaque(nr_frags * 16);
+        if bytes != 0 && bytes <= size_of::<[u64; 2 * MAX_FRAGS]>() as u64 {
+            // SAFETY: `frags` is as long as the comparison says.
+            let read = unsafe {
+                let frags = (&raw mut (*control).frags).cast::<u8>();
+                read(
+                    frags,
+                    bytes,
+                    skb.shared_info + u64::from(config!(layout.shared_info_frags)),
+                )
+            };
+            if !read {
+                nr_frags = 0;
+            }
+        }
+    }
+
+    let mut next_frag = 0u64;
+    let mut step = 0;
+    while step < MAX_STEPS {
+        step += 1;
+        if remaining == 0 {
+            if next_frag >= nr_frags || next_frag >= MAX_FRAGS as u64 {
+                break;
+            }
+            // SAFETY: `next_frag` is below `MAX_FRAGS`, and `control` is this CPU's own.
+            let (address, len) = unsafe { fragment(control, next_frag) };
+            next_frag += 1;
+            remaining = len;
+            source = address;
+            if address == 0 {
+                break;
+            }
+            continue;
+        }
+        let mut len = if remaining < chunk_len {
+            remaining
+        } else {
+            chunk_len
+        };
+        if len > plan.want - copied {
+            len = plan.want - copied;
+        }
+        // Both bounds once more, for the verifier: 5.10 forgets them where registers were spilled.
+        let len = opaque(len);
+        let at = opaque(copied);
+        if len == 0 || len > chunk_len || at > snaplen {
+            break;
+        }
+        // SAFETY: `at` is at most the snapshot length and `len` at most a chunk.
+        if !unsafe { read(to.add(at as usize), len, source) } {
+            break;
+        }
+        copied += len;
+        source += len;
+        remaining -= len;
+    }
+
+    if copied < plan.want {
+        // More than the walk follows, or something that cannot be read.
+        flags = flags.union(
+            if next_frag == nr_frags && remaining == 0 && shared_info.frag_list != 0
+                || step == MAX_STEPS
+            {
+                Flags::CUT_BOUND
+            } else {
+                Flags::CUT_UNREADABLE
+            },
+        );
+    } else if plan.want < plan.len {
+        flags = flags.union(Flags::CUT_SNAPLEN);
+    }
+    Copied { len: copied, flags }
+}
+
+/// The address and length of a fragment, from the copy in the control block. The address is 0 if
+/// the fragment is not in the direct map.
+///
+/// # Safety
+///
+/// `index` is below [`MAX_FRAGS`].
+#[inline(always)]
+unsafe fn fragment(control: *mut Control, index: u64) -> (u64, u64) {
+    // SAFETY: the caller's promise; the loader has checked that the fields lie in 16 bytes.
+    let (page, offset, len) = unsafe {
+        let frag = (&raw const (*control).frags)
+            .cast::<u8>()
+            .add(index as usize * 16);
+        let field = |offset: u32| frag.add(offset as usize);
+        (
+            core::ptr::read_volatile(field(config!(layout.frag_page)).cast::<u64>()),
+            core::ptr::read_volatile(field(config!(layout.frag_offset)).cast::<u32>()),
+            core::ptr::read_volatile(field(config!(layout.frag_len)).cast::<u32>()),
+        )
+    };
+    let page_offset_base = config!(layout.page_offset_base);
+    let vmemmap_base = config!(layout.vmemmap_base);
+    let page_size_of = u64::from(config!(layout.page_size_of));
+    // Bit 0 marks a `net_iov`: memory of a device (include/net/netmem.h@6.10).
+    if page_offset_base == 0 || page < vmemmap_base || page & 1 != 0 || page_size_of == 0 {
+        return (0, len.into());
+    }
+    let frame_number = (page - vmemmap_base) / page_size_of;
+    (
+        page_offset_base + (frame_number << PAGE_SHIFT) + u64::from(offset),
+        len.into(),
+    )
+}

@@ -1,0 +1,281 @@
+//! A frame's comment: one line that says who was running when the frame was sent.
+//!
+//! Owns the grammar, told in `docs/format.md`, in both directions. It states what the kernel held
+//! and judges nothing; it must not know the file format that the line ends up in.
+
+use std::fmt::Write;
+
+use skbcap_common::{Context, Flags};
+
+use crate::decode::Frame;
+use crate::escape::{escape_into, unescape};
+
+/// Bytes that end a value or a key, and so never stand in one.
+const SPECIAL: &[u8] = b" =";
+
+/// What a frame's comment says. `Name` is `&[u8]` where it is written, `Vec<u8>` where it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Annotation<Name> {
+    /// `comm=`: the thread's name, any bytes, without a NUL.
+    pub comm: Name,
+    /// `pid=`: the thread.
+    pub pid: u32,
+    /// `tgid=`: the process.
+    pub tgid: u32,
+    /// `ctx=`: what the CPU was doing.
+    pub context: Context,
+    /// `cut=`: why the bytes end early, if not by the snapshot length.
+    pub cut: Option<Cut>,
+}
+
+/// Why a frame lost bytes to something else than the snapshot length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// `unreadable`: a fragment could not be read.
+    Unreadable,
+    /// `bound`: more fragments than are followed.
+    Bound,
+}
+
+/// Why a comment is not one of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no frame's comment: {key} is missing or malformed")]
+pub struct ParseError {
+    /// The key that was looked for.
+    pub key: &'static str,
+}
+
+impl<'a> Annotation<&'a [u8]> {
+    /// What is to be said of a frame.
+    #[must_use]
+    pub fn of(frame: &Frame<'a>) -> Self {
+        let flags = frame.flags();
+        let cut = if flags.contains(Flags::CUT_UNREADABLE) {
+            Some(Cut::Unreadable)
+        } else if flags.contains(Flags::CUT_BOUND) {
+            Some(Cut::Bound)
+        } else {
+            None
+        };
+        Self {
+            comm: frame.comm(),
+            pid: frame.header.pid,
+            tgid: frame.header.tgid,
+            context: frame.context(),
+            cut,
+        }
+    }
+
+    /// Replaces what is in `line` by the comment: one line, and not ended as one.
+    pub fn write(&self, line: &mut String) {
+        let Self {
+            comm,
+            pid,
+            tgid,
+            context,
+            cut,
+        } = self;
+        line.clear();
+        line.push_str("comm=");
+        escape_into(line, comm, SPECIAL);
+        // Writing to a String can't fail.
+        let _ = write!(
+            line,
+            " pid={pid} tgid={tgid} ctx={}",
+            context_word(*context)
+        );
+        if let Some(cut) = cut {
+            let _ = write!(line, " cut={}", cut.word());
+        }
+    }
+}
+
+impl Annotation<Vec<u8>> {
+    /// Reads a comment back. Keys that a later version may have put behind the first four are
+    /// passed over.
+    ///
+    /// # Errors
+    ///
+    /// Names the first key that is missing, out of order or malformed.
+    pub fn parse(line: &str) -> Result<Self, ParseError> {
+        let mut words = line.split(' ');
+        let mut value = |key: &'static str| {
+            words
+                .next()
+                .and_then(|word| word.strip_prefix(key)?.strip_prefix('='))
+        };
+        let comm = value("comm")
+            .and_then(unescape)
+            .ok_or(ParseError { key: "comm" })?;
+        let pid = value("pid")
+            .and_then(number)
+            .ok_or(ParseError { key: "pid" })?;
+        let tgid = value("tgid")
+            .and_then(number)
+            .ok_or(ParseError { key: "tgid" })?;
+        let context = value("ctx")
+            .and_then(context_of)
+            .ok_or(ParseError { key: "ctx" })?;
+        let cut = match words.find_map(|word| word.strip_prefix("cut=")) {
+            None => None,
+            Some(word) => Some(Cut::of_word(word).ok_or(ParseError { key: "cut" })?),
+        };
+        Ok(Self {
+            comm,
+            pid,
+            tgid,
+            context,
+            cut,
+        })
+    }
+}
+
+impl Cut {
+    /// As it stands behind `cut=`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Bound => "bound",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Self> {
+        [Self::Unreadable, Self::Bound]
+            .into_iter()
+            .find(|cut| cut.word() == word)
+    }
+}
+
+/// As it stands behind `ctx=`.
+#[must_use]
+pub fn context_word(context: Context) -> &'static str {
+    match context {
+        Context::Unknown => "unknown",
+        Context::Task => "task",
+        Context::Softirq => "softirq",
+        Context::Hardirq => "hardirq",
+    }
+}
+
+fn context_of(word: &str) -> Option<Context> {
+    [
+        Context::Unknown,
+        Context::Task,
+        Context::Softirq,
+        Context::Hardirq,
+    ]
+    .into_iter()
+    .find(|&context| context_word(context) == word)
+}
+
+/// Digits only: `u32::from_str` would take a sign.
+fn number(word: &str) -> Option<u32> {
+    word.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| word.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn line(comm: &[u8], cut: Option<Cut>) -> String {
+        let mut line = "what was there before".to_owned();
+        Annotation {
+            comm,
+            pid: 2214,
+            tgid: 2211,
+            context: Context::Task,
+            cut,
+        }
+        .write(&mut line);
+        line
+    }
+
+    #[test]
+    fn the_keys_stand_in_their_order() {
+        assert_eq!(line(b"curl", None), "comm=curl pid=2214 tgid=2211 ctx=task");
+        assert_eq!(
+            line(b"curl", Some(Cut::Bound)),
+            "comm=curl pid=2214 tgid=2211 ctx=task cut=bound"
+        );
+    }
+
+    #[test]
+    fn a_process_cannot_forge_a_key() {
+        assert_eq!(
+            line(b"x pid=1", None),
+            r"comm=x\x20pid\x3d1 pid=2214 tgid=2211 ctx=task"
+        );
+        assert_eq!(
+            line(b"x\npid=1", None),
+            r"comm=x\x0apid\x3d1 pid=2214 tgid=2211 ctx=task"
+        );
+        assert_eq!(line(b"", None), "comm= pid=2214 tgid=2211 ctx=task");
+        assert_eq!(
+            line("café".as_bytes(), None),
+            "comm=café pid=2214 tgid=2211 ctx=task"
+        );
+    }
+
+    #[test]
+    fn a_later_key_is_passed_over() {
+        let read = Annotation::parse("comm=a pid=1 tgid=2 ctx=softirq by=socket cut=unreadable");
+        assert_eq!(
+            read,
+            Ok(Annotation {
+                comm: b"a".to_vec(),
+                pid: 1,
+                tgid: 2,
+                context: Context::Softirq,
+                cut: Some(Cut::Unreadable),
+            })
+        );
+    }
+
+    #[test]
+    fn another_comment_is_refused_by_its_first_missing_key() {
+        for (comment, key) in [
+            ("", "comm"),
+            ("a note", "comm"),
+            (r"comm=\q pid=1 tgid=1 ctx=task", "comm"),
+            ("comm=a pid=+1 tgid=1 ctx=task", "pid"),
+            ("comm=a pid= tgid=1 ctx=task", "pid"),
+            ("comm=a pid=1", "tgid"),
+            ("comm=a pid=1 tgid=4294967296 ctx=task", "tgid"),
+            ("comm=a pid=1 tgid=1 ctx=nmi", "ctx"),
+            ("comm=a pid=1 tgid=1 ctx=task cut=short", "cut"),
+        ] {
+            assert_eq!(
+                Annotation::parse(comment),
+                Err(ParseError { key }),
+                "{comment}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            comm in proptest::collection::vec(any::<u8>(), 0..16),
+            pid: u32,
+            tgid: u32,
+            context in 0u8..4,
+            cut in proptest::option::of(prop_oneof![Just(Cut::Unreadable), Just(Cut::Bound)]),
+        ) {
+            let context = Context::from_byte(context);
+            let mut line = String::new();
+            Annotation { comm: comm.as_slice(), pid, tgid, context, cut }.write(&mut line);
+            prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
+            prop_assert_eq!(line.split(' ').count(), 4 + usize::from(cut.is_some()));
+            prop_assert_eq!(Annotation::parse(&line), Ok(Annotation { comm, pid, tgid, context, cut }));
+        }
+
+        #[test]
+        fn any_comment_is_read_or_refused(comment: String) {
+            let _ = Annotation::parse(&comment);
+        }
+    }
+}

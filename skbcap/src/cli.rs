@@ -1,0 +1,201 @@
+//! What was typed: the command line's definition, from which help is made too.
+//!
+//! Owns the names, groups and texts of the options. Numbers are kept as they were typed: what they
+//! mean, and whether they can be meant, is for [`crate::config`] to say. Knows nothing of kernels
+//! or files.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+const OUTPUT: &str = "Output";
+const CAPTURE: &str = "What to capture";
+const KERNEL: &str = "Kernel";
+const OTHER: &str = "Other";
+
+const EXAMPLES: &str = "\
+Examples:
+  skbcap                             print a line for each frame this host sends
+  skbcap -i eth0 -w out.pcapng       write eth0's frames to a file, until Ctrl-C
+  skbcap -c 100 -w out.pcapng        stop by itself after 100 frames
+  skbcap -w - | wireshark -k -i -    watch live in Wireshark
+  skbcap --netns all -i any          every network namespace, containers too
+  skbcap --check                     what this machine offers, and what it lacks
+
+Exit status:
+  0  all went well, Ctrl-C and a closed pipe included
+  1  trouble while running
+  2  bad usage: nothing was captured";
+
+/// The command line as it was typed.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "skbcap",
+    version,
+    about = "Captures every frame a Linux host sends, whole, with the process that sent it",
+    after_help = EXAMPLES,
+    max_term_width = 100,
+    args_override_self = true,
+    disable_help_flag = true,
+    disable_version_flag = true
+)]
+pub struct Cli {
+    /// Write pcapng to FILE instead of printing lines; - is standard output
+    #[arg(short = 'w', value_name = "FILE", help_heading = OUTPUT)]
+    pub write: Option<PathBuf>,
+
+    /// Capture on this interface; may be repeated [default: any]
+    #[arg(short = 'i', long = "interface", value_name = "IFACE", help_heading = CAPTURE)]
+    pub interfaces: Vec<String>,
+
+    /// Stop after COUNT frames
+    #[arg(short = 'c', value_name = "COUNT", allow_negative_numbers = true, help_heading = CAPTURE)]
+    pub count: Option<String>,
+
+    /// Keep at most SNAPLEN bytes of a frame [default: 262144]
+    #[arg(
+        short = 's',
+        long = "snapshot-length",
+        value_name = "SNAPLEN",
+        allow_negative_numbers = true,
+        help_heading = CAPTURE
+    )]
+    pub snaplen: Option<String>,
+
+    /// Capture in this network namespace: self, all, a file such as /run/netns/NAME, or the PID
+    /// of a process in it [default: self]
+    #[arg(
+        long,
+        value_name = "self|all|PATH|PID",
+        allow_negative_numbers = true,
+        help_heading = CAPTURE
+    )]
+    pub netns: Option<OsString>,
+
+    /// Buffer for all CPUs together [default: 8192 a CPU, at most 262144]
+    #[arg(
+        short = 'B',
+        long = "buffer-size",
+        value_name = "KIB",
+        allow_negative_numbers = true,
+        help_heading = KERNEL
+    )]
+    pub buffer_kib: Option<String>,
+
+    /// Take frames by a kprobe on __dev_queue_xmit, or the tracepoint net_dev_queue; auto: the
+    /// kprobe where the kernel has kprobes [default: auto]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "auto|kprobe|queue",
+        default_value_t = HookChoice::Auto,
+        hide_default_value = true,
+        hide_possible_values = true,
+        help_heading = KERNEL
+    )]
+    pub hook: HookChoice,
+
+    /// The running kernel's BTF, where /sys/kernel/btf/vmlinux is missing
+    #[arg(long, value_name = "FILE", help_heading = KERNEL)]
+    pub btf: Option<PathBuf>,
+
+    /// Say what this machine offers and lacks, and what skbcap would do; then end
+    #[arg(long, help_heading = OTHER)]
+    pub check: bool,
+
+    /// Say what is done, step by step
+    #[arg(long, help_heading = OTHER)]
+    pub debug: bool,
+
+    /// Print this help
+    #[arg(short = 'h', long, action = clap::ArgAction::HelpShort, help_heading = OTHER)]
+    pub help: Option<bool>,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = clap::ArgAction::Version, help_heading = OTHER)]
+    pub version: Option<bool>,
+
+    /// Write what the kernel side yields to a recording, for tests
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub record: Option<PathBuf>,
+
+    /// Read a recording instead of a kernel: needs no privileges
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub replay: Option<PathBuf>,
+
+    /// Where tcpdump has its filter expression: taken, so that it can be refused in clear words
+    #[arg(hide = true)]
+    pub expression: Vec<OsString>,
+}
+
+/// Where frames are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum HookChoice {
+    /// The kprobe where the kernel has kprobes, else the tracepoint.
+    #[default]
+    Auto,
+    /// The kprobe at the entry of `__dev_queue_xmit`.
+    Kprobe,
+    /// The tracepoint `net_dev_queue`.
+    Queue,
+}
+
+/// What is wrong with a command line, as one line without the command's name.
+///
+/// Not for the "errors" that are requests for help or the version.
+#[must_use]
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut paragraphs = text.split("\n\n");
+    let first = paragraphs.next().unwrap_or_default();
+    let mut line = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    if let Some(rest) = line.strip_prefix("error: ") {
+        line = rest.to_owned();
+    }
+    let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: "));
+    if let Some(tip) = tip.filter(|tip| tip.contains("similar")) {
+        line = format!("{line}; {tip}");
+    }
+    format!("{line}; see 'skbcap --help'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn refused(arguments: &[&str]) -> String {
+        one_line(&Cli::try_parse_from(arguments).unwrap_err())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_option_counts_as_in_tcpdump() {
+        let cli = Cli::try_parse_from(["skbcap", "-c1", "-c2", "-i", "eth0", "-i", "lo"]).unwrap();
+        assert_eq!(cli.count.as_deref(), Some("2"));
+        assert_eq!(cli.interfaces, ["eth0", "lo"]);
+    }
+
+    #[test]
+    fn errors_fit_one_line_and_say_where_to_look() {
+        assert_eq!(
+            refused(&["skbcap", "--hook", "tc"]),
+            "invalid value 'tc' for '--hook <auto|kprobe|queue>' \
+             [possible values: auto, kprobe, queue]; see 'skbcap --help'"
+        );
+        assert_eq!(
+            refused(&["skbcap", "--hok", "queue"]),
+            "unexpected argument '--hok' found; a similar argument exists: '--hook'; \
+             see 'skbcap --help'"
+        );
+        assert_eq!(
+            refused(&["skbcap", "-w"]),
+            "a value is required for '-w <FILE>' but none was supplied; see 'skbcap --help'"
+        );
+    }
+}

@@ -1,0 +1,334 @@
+//! What was typed, resolved once into what can run.
+//!
+//! Owns the ranges and their messages. Opens nothing, asks no kernel: interfaces and namespaces
+//! are looked up by who attaches, files opened by [`crate::output`].
+
+use std::ffi::OsStr;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use skbcap_common::MAX_SNAPLEN;
+use skbcap_common::config::MAX_INTERFACES;
+
+use crate::cli::Cli;
+pub use crate::cli::HookChoice;
+
+/// The largest `-B`: 2 GiB, libpcap's own bound (an `int` of bytes).
+pub const MAX_BUFFER_KIB: u64 = 2 << 20;
+
+/// `IFNAMSIZ` less the NUL byte.
+const MAX_INTERFACE_NAME: usize = 15;
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where frames go.
+    pub output: Output,
+    /// Names of the interfaces to capture on; empty for all.
+    pub interfaces: Vec<String>,
+    /// Frames to write before the end, if there is to be one.
+    pub count: Option<NonZeroU64>,
+    /// The most bytes of a frame to capture: 1 to [`MAX_SNAPLEN`].
+    pub snaplen: u32,
+    /// The buffer of all rings together, in bytes, where one was asked for.
+    pub buffer_bytes: Option<u64>,
+    /// Where frames are taken.
+    pub hook: HookChoice,
+    /// Which network namespaces are captured in.
+    pub netns: NetnsChoice,
+    /// The running kernel's BTF, where it is not to be read from `/sys`.
+    pub btf: Option<PathBuf>,
+    /// Whether to say what is done, step by step.
+    pub debug: bool,
+    /// Whether only to look at what this machine offers.
+    pub check: bool,
+    /// Where to record what the kernel side yields.
+    pub record: Option<PathBuf>,
+    /// The recording to read instead of a kernel.
+    pub replay: Option<PathBuf>,
+}
+
+/// Where frames go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A line for each on standard output.
+    Print,
+    /// pcapng in a file.
+    File(PathBuf),
+    /// pcapng on standard output.
+    Stdout,
+}
+
+/// Which network namespaces are captured in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetnsChoice {
+    /// The one that skbcap was started in.
+    Own,
+    /// All.
+    All,
+    /// The one that a file stands for, such as `/run/netns/NAME`.
+    Path(PathBuf),
+    /// The one of a process.
+    Pid(u32),
+}
+
+/// A command line that cannot be run. One line each, saying what can be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// `-c` is no count.
+    #[error("invalid packet count {0}: -c takes a number from 1 on")]
+    Count(String),
+    /// `-s` is no length.
+    #[error("invalid snaplen {0}: -s takes bytes, 1 to {MAX_SNAPLEN}, or 0 for {MAX_SNAPLEN}")]
+    Snaplen(String),
+    /// `-B` is no size.
+    #[error("invalid packet buffer size {0}: -B takes KiB, 1 to {MAX_BUFFER_KIB}")]
+    Buffer(String),
+    /// `-i` is nothing that the kernel would call a device.
+    #[error(
+        "invalid interface name '{}': a name has 1 to {MAX_INTERFACE_NAME} bytes and no '/', ':' \
+         or space; 'ip link' lists those there are",
+        .0.escape_debug()
+    )]
+    InterfaceName(String),
+    /// More `-i` than the kernel side compares with.
+    #[error(
+        "{0} interfaces are too many: -i can be given {MAX_INTERFACES} times; \
+         leave it out to capture on all"
+    )]
+    TooManyInterfaces(usize),
+    /// `--netns` is empty, or a number but no process's.
+    #[error(
+        "invalid network namespace '{0}': --netns takes 'self', 'all', \
+         a file such as /run/netns/NAME, or a process id"
+    )]
+    Netns(String),
+    /// A filter expression.
+    #[error("filter expressions are not offered yet ('{}'): choose by -i, or filter the file", .0.escape_debug())]
+    Expression(String),
+    /// `--record` and `--replay` together.
+    #[error("--record and --replay exclude each other: a recording needs no second copy")]
+    RecordAndReplay,
+}
+
+impl Config {
+    /// Resolves what was typed.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be run on any machine.
+    pub fn resolve(cli: Cli) -> Result<Self, ConfigError> {
+        if let Some(word) = cli.expression.first() {
+            return Err(ConfigError::Expression(word.to_string_lossy().into_owned()));
+        }
+        if cli.record.is_some() && cli.replay.is_some() {
+            return Err(ConfigError::RecordAndReplay);
+        }
+        Ok(Self {
+            output: output(cli.write),
+            interfaces: interfaces(cli.interfaces)?,
+            count: cli.count.map(count).transpose()?,
+            snaplen: cli.snaplen.map_or(Ok(MAX_SNAPLEN), snaplen)?,
+            buffer_bytes: cli.buffer_kib.map(buffer_bytes).transpose()?,
+            hook: cli.hook,
+            netns: cli.netns.as_deref().map_or(Ok(NetnsChoice::Own), netns)?,
+            btf: cli.btf,
+            debug: cli.debug,
+            check: cli.check,
+            record: cli.record,
+            replay: cli.replay,
+        })
+    }
+}
+
+fn output(write: Option<PathBuf>) -> Output {
+    match write {
+        None => Output::Print,
+        Some(path) if path.as_os_str() == "-" => Output::Stdout,
+        Some(path) => Output::File(path),
+    }
+}
+
+fn interfaces(names: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    let mut wanted: Vec<String> = Vec::new();
+    for name in &names {
+        if !is_interface_name(name) {
+            return Err(ConfigError::InterfaceName(name.clone()));
+        }
+        if !wanted.contains(name) {
+            wanted.push(name.clone());
+        }
+    }
+    if wanted.iter().any(|name| name == "any") {
+        return Ok(Vec::new());
+    }
+    if wanted.len() > MAX_INTERFACES {
+        return Err(ConfigError::TooManyInterfaces(wanted.len()));
+    }
+    Ok(wanted)
+}
+
+/// Whether the kernel would let a device be called that.
+///
+/// Source: `dev_valid_name`, `net/core/dev.c@6.12`. Its `isspace` takes Latin-1's no-break space
+/// (0xa0) too, which as UTF-8 is half a character: not looked for.
+fn is_interface_name(name: &str) -> bool {
+    (1..=MAX_INTERFACE_NAME).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && !name
+            .bytes()
+            .any(|byte| matches!(byte, 0 | b'/' | b':' | b' ' | 9..=13))
+}
+
+fn count(typed: String) -> Result<NonZeroU64, ConfigError> {
+    typed.parse().map_err(|_| ConfigError::Count(typed))
+}
+
+fn snaplen(typed: String) -> Result<u32, ConfigError> {
+    match typed.parse() {
+        Ok(0) => Ok(MAX_SNAPLEN),
+        Ok(bytes) if bytes <= MAX_SNAPLEN => Ok(bytes),
+        _ => Err(ConfigError::Snaplen(typed)),
+    }
+}
+
+fn buffer_bytes(typed: String) -> Result<u64, ConfigError> {
+    match typed.parse::<u64>() {
+        Ok(kib) if (1..=MAX_BUFFER_KIB).contains(&kib) => Ok(kib * 1024),
+        _ => Err(ConfigError::Buffer(typed)),
+    }
+}
+
+fn netns(typed: &OsStr) -> Result<NetnsChoice, ConfigError> {
+    let Some(text) = typed.to_str() else {
+        return Ok(NetnsChoice::Path(typed.into()));
+    };
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    Ok(match text {
+        "" => return Err(ConfigError::Netns(String::new())),
+        "self" => NetnsChoice::Own,
+        "all" => NetnsChoice::All,
+        _ if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            match text.parse() {
+                Ok(pid @ 1..=0x7fff_ffff) => NetnsChoice::Pid(pid),
+                _ => return Err(ConfigError::Netns(text.to_owned())),
+            }
+        }
+        _ => NetnsChoice::Path(text.into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn resolve(arguments: &[&str]) -> Result<Config, ConfigError> {
+        let cli = Cli::try_parse_from([&["skbcap"], arguments].concat()).unwrap();
+        Config::resolve(cli)
+    }
+
+    fn refused(arguments: &[&str]) -> String {
+        resolve(arguments).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_typed_is_the_default() {
+        assert_eq!(
+            resolve(&[]).unwrap(),
+            Config {
+                output: Output::Print,
+                interfaces: vec![],
+                count: None,
+                snaplen: 262_144,
+                buffer_bytes: None,
+                hook: HookChoice::Auto,
+                netns: NetnsChoice::Own,
+                btf: None,
+                debug: false,
+                check: false,
+                record: None,
+                replay: None,
+            }
+        );
+    }
+
+    #[test]
+    fn values_mean_what_they_mean_to_tcpdump() {
+        let config = resolve(&["-s0", "-B", "4096", "-c", "7", "-w", "-"]).unwrap();
+        assert_eq!(config.snaplen, 262_144);
+        assert_eq!(config.buffer_bytes, Some(4 << 20));
+        assert_eq!(config.count, NonZeroU64::new(7));
+        assert_eq!(config.output, Output::Stdout);
+        assert_eq!(
+            resolve(&["-w", "./-"]).unwrap().output,
+            Output::File("./-".into())
+        );
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        for count in ["0", "-1", "x", "1.5", "", "18446744073709551616"] {
+            assert!(refused(&["-c", count]).starts_with(&format!("invalid packet count {count}:")));
+        }
+        for snaplen in ["262145", "-1", "x"] {
+            assert!(refused(&["-s", snaplen]).starts_with("invalid snaplen"));
+        }
+        for buffer in ["0", "-1", "2097153", "8M"] {
+            assert!(refused(&["-B", buffer]).starts_with("invalid packet buffer size"));
+        }
+    }
+
+    #[test]
+    fn interfaces_are_names_and_any_is_all() {
+        assert_eq!(
+            resolve(&["-i", "lo", "-i", "lo"]).unwrap().interfaces,
+            ["lo"]
+        );
+        assert!(
+            resolve(&["-i", "lo", "-i", "any"])
+                .unwrap()
+                .interfaces
+                .is_empty()
+        );
+        for name in ["", ".", "..", "a/b", "eth0:1", "a b", "sixteen-bytes-no"] {
+            assert!(
+                refused(&["-i", name]).starts_with("invalid interface name"),
+                "{name}"
+            );
+        }
+        let names: Vec<String> = (0..17).map(|n| format!("-ieth{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(resolve(&names[..16]).unwrap().interfaces.len(), 16);
+        assert_eq!(
+            resolve(&names).unwrap_err(),
+            ConfigError::TooManyInterfaces(17)
+        );
+    }
+
+    #[test]
+    fn namespaces_are_words_processes_or_files() {
+        let netns = |typed| resolve(&["--netns", typed]).map(|config| config.netns);
+        assert_eq!(netns("self"), Ok(NetnsChoice::Own));
+        assert_eq!(netns("all"), Ok(NetnsChoice::All));
+        assert_eq!(netns("1234"), Ok(NetnsChoice::Pid(1234)));
+        assert_eq!(
+            netns("/run/netns/7"),
+            Ok(NetnsChoice::Path("/run/netns/7".into()))
+        );
+        assert_eq!(netns("./7"), Ok(NetnsChoice::Path("./7".into())));
+        for pid in ["", "0", "-1", "4294967296"] {
+            assert_eq!(netns(pid), Err(ConfigError::Netns(pid.into())));
+        }
+    }
+
+    #[test]
+    fn what_is_not_offered_is_said() {
+        assert!(refused(&["tcp", "port", "443"]).contains("not offered yet ('tcp')"));
+        assert_eq!(
+            resolve(&["--record", "a", "--replay", "b"]),
+            Err(ConfigError::RecordAndReplay)
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! Bytes of a ring become a [`Frame`]: borrowed, pure, no input or output.
+//!
+//! Knows the record layout and nothing of rings, kernels or files.
+
+use skbcap_common::record::{self, Context, Flags, Hook, RecordHeader};
+use zerocopy::FromBytes;
+
+/// One captured frame, borrowed from the ring that it was written into.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'ring> {
+    /// The record's fixed part, as the kernel side wrote it.
+    pub header: &'ring RecordHeader,
+    /// The frame's bytes, from the link-layer header on: `captured_len` of them.
+    pub data: &'ring [u8],
+}
+
+/// Why bytes are not a record. Never seen in a ring that our own program wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Fewer bytes than the header, or than the header promises.
+    #[error("a record of {needed} bytes in only {available} bytes")]
+    Short {
+        /// Bytes that the record needs.
+        needed: u64,
+        /// Bytes that there are.
+        available: u64,
+    },
+    /// Another version of the layout.
+    #[error("a record of version {found}; this skbcap knows version {known}", known = skbcap_common::VERSION)]
+    Version {
+        /// The version that the record names.
+        found: u8,
+    },
+    /// The lengths in the header contradict each other.
+    #[error(
+        "a record of {record_len} bytes cannot hold {captured_len} captured bytes of a frame of {len}"
+    )]
+    Lengths {
+        /// `record_len`.
+        record_len: u32,
+        /// `captured_len`.
+        captured_len: u32,
+        /// `len`.
+        len: u32,
+    },
+    /// A hook that this version does not know.
+    #[error("a record of an unknown hook {found}")]
+    Hook {
+        /// The hook's byte.
+        found: u8,
+    },
+}
+
+impl<'ring> Frame<'ring> {
+    /// The record that begins at the start of `bytes`, which may go on behind it.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are no record of this version.
+    pub fn decode(bytes: &'ring [u8]) -> Result<Self, DecodeError> {
+        let available = bytes.len() as u64;
+        let (header, rest) =
+            RecordHeader::ref_from_prefix(bytes).map_err(|_| DecodeError::Short {
+                needed: record::HEADER_LEN.into(),
+                available,
+            })?;
+        if header.version != skbcap_common::VERSION {
+            return Err(DecodeError::Version {
+                found: header.version,
+            });
+        }
+        let RecordHeader {
+            record_len,
+            captured_len,
+            len,
+            ..
+        } = *header;
+        if captured_len > skbcap_common::MAX_SNAPLEN
+            || captured_len > len
+            || record_len != record::record_len(captured_len)
+        {
+            return Err(DecodeError::Lengths {
+                record_len,
+                captured_len,
+                len,
+            });
+        }
+        if u64::from(record_len) > available {
+            return Err(DecodeError::Short {
+                needed: record_len.into(),
+                available,
+            });
+        }
+        if Hook::from_byte(header.hook).is_none() {
+            return Err(DecodeError::Hook { found: header.hook });
+        }
+        Ok(Self {
+            header,
+            data: &rest[..captured_len as usize],
+        })
+    }
+
+    /// `current->comm`, without the NUL byte: any bytes but NUL.
+    #[must_use]
+    pub fn comm(&self) -> &'ring [u8] {
+        until_nul(&self.header.comm)
+    }
+
+    /// `dev->name`, without the NUL byte.
+    #[must_use]
+    pub fn interface_name(&self) -> &'ring [u8] {
+        until_nul(&self.header.ifname)
+    }
+
+    /// What the CPU was doing.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        Context::from_byte(self.header.context)
+    }
+
+    /// Where the frame was taken.
+    #[must_use]
+    pub fn hook(&self) -> Hook {
+        Hook::from_byte(self.header.hook).expect("checked by decode")
+    }
+
+    /// The record's flags.
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        Flags(self.header.flags)
+    }
+}
+
+/// The bytes before the first NUL, or all of them.
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == 0).next().unwrap_or(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::{FromZeros, IntoBytes};
+
+    fn record(captured_len: u32) -> Vec<u8> {
+        let mut header = RecordHeader::new_zeroed();
+        header.version = skbcap_common::VERSION;
+        header.hook = Hook::Kprobe as u8;
+        header.captured_len = captured_len;
+        header.len = captured_len;
+        header.record_len = record::record_len(captured_len);
+        header.comm[..4].copy_from_slice(b"curl");
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.resize(header.record_len as usize, 0xaa);
+        bytes
+    }
+
+    /// An aligned copy: records lie at multiples of 8 in a ring.
+    fn aligned(bytes: &[u8]) -> Vec<u64> {
+        let mut words = vec![0u64; bytes.len().div_ceil(8)];
+        words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+        words
+    }
+
+    #[test]
+    fn a_record_gives_back_its_frame() {
+        let words = aligned(&record(61));
+        let frame = Frame::decode(words.as_bytes()).unwrap();
+        assert_eq!(frame.data, [0xaa; 61]);
+        assert_eq!(frame.comm(), b"curl");
+        assert_eq!(frame.hook(), Hook::Kprobe);
+        assert_eq!(frame.context(), Context::Unknown);
+    }
+
+    #[test]
+    fn a_name_that_fills_its_field_has_no_nul() {
+        let mut bytes = record(0);
+        bytes[40..56].copy_from_slice(b"sixteen bytes!!!");
+        let words = aligned(&bytes);
+        assert_eq!(
+            Frame::decode(words.as_bytes()).unwrap().comm(),
+            b"sixteen bytes!!!"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_record_are_named() {
+        let good = record(61);
+        let decode = |bytes: &[u8]| {
+            let words = aligned(bytes);
+            Frame::decode(&words.as_bytes()[..bytes.len()])
+                .map(|_| ())
+                .unwrap_err()
+        };
+        assert_eq!(
+            decode(&good[..8]),
+            DecodeError::Short {
+                needed: 120,
+                available: 8
+            }
+        );
+        assert_eq!(
+            decode(&good[..150]),
+            DecodeError::Short {
+                needed: 184,
+                available: 150
+            }
+        );
+        let mut bad = good.clone();
+        bad[4] = 77;
+        assert_eq!(decode(&bad), DecodeError::Version { found: 77 });
+        let mut bad = good.clone();
+        bad[5] = 9;
+        assert_eq!(decode(&bad), DecodeError::Hook { found: 9 });
+        let mut bad = good;
+        bad[104] = 200;
+        assert!(matches!(
+            decode(&bad),
+            DecodeError::Lengths {
+                captured_len: 200,
+                ..
+            }
+        ));
+    }
+}

@@ -1,0 +1,368 @@
+//! Interfaces as frames show them: (namespace, ifindex) to name, link type and counts.
+//!
+//! Everything is learnt from the frames' own records, so nothing is looked up in a namespace that
+//! may be another's or gone. It must not know how interfaces are written to a file.
+
+use std::collections::HashMap;
+
+use skbcap_common::{Flags, Hook, RecordHeader};
+
+use crate::escape::escape_into;
+use crate::link_type;
+use crate::pcapng::LinkType;
+
+/// The most CPUs that a kernel can be built for (`NR_CPUS`): a bound on what a record may claim.
+const MAX_CPUS: usize = 8192;
+
+/// An interface's place in [`Interfaces`], for the length of the capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Index(usize);
+
+/// A device, as the kernel tells devices apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The inode number of the network namespace.
+    pub netns: u32,
+    /// `dev->ifindex`, unique in it.
+    pub ifindex: u32,
+}
+
+/// One interface: a device under one name and of one type.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// The device.
+    pub key: Key,
+    /// `dev->name`, printable: other bytes as `\xNN`. Empty if it was never readable.
+    pub name: String,
+    /// `dev->type`, an `ARPHRD_*` number.
+    pub dev_type: u16,
+    /// How its frames begin; [`None`] if frames of such a device can't be written.
+    pub link_type: Option<LinkType>,
+    /// Frames captured.
+    pub captured: u64,
+    /// Frames dropped, as far as is known.
+    pub dropped: u64,
+    raw_name: [u8; 16],
+}
+
+impl Interface {
+    /// `netns=<inode> ifindex=<n>`: what a name alone does not tell.
+    #[must_use]
+    pub fn description(&self) -> String {
+        let Key { netns, ifindex } = self.key;
+        format!("netns={netns} ifindex={ifindex}")
+    }
+}
+
+/// What a frame tells about its interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Which interface it is.
+    pub index: Index,
+    /// Whether this is its first frame.
+    pub is_new: bool,
+    /// Frames of the interface that were dropped between this frame and the one before.
+    pub dropped: u64,
+}
+
+/// A device, through all its names.
+#[derive(Debug)]
+struct Device {
+    current: Index,
+    /// For each CPU and hook, `dropped` of its last frame: the counts grow on their own.
+    last_dropped: Vec<[u32; 2]>,
+    /// Drops counted to any of the device's interfaces.
+    dropped: u64,
+}
+
+/// Every interface that frames were captured on.
+#[derive(Debug, Default)]
+pub struct Interfaces {
+    table: Vec<Interface>,
+    devices: HashMap<Key, Device>,
+}
+
+impl Interfaces {
+    /// No interface yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts a frame to its interface, which begins here if this is its first frame, or the first
+    /// since the device got another name or type.
+    ///
+    /// Frames of one CPU and hook must come in the order in which they were taken.
+    pub fn see(&mut self, header: &RecordHeader) -> Seen {
+        let key = Key {
+            netns: header.netns,
+            ifindex: header.ifindex,
+        };
+        let next = Index(self.table.len());
+        let mut is_new = false;
+        let device = self.devices.entry(key).or_insert_with(|| {
+            is_new = true;
+            Device {
+                current: next,
+                last_dropped: Vec::new(),
+                dropped: 0,
+            }
+        });
+        // What could not be read is no new name.
+        let unreadable = Flags(header.flags).contains(Flags::DEVICE_UNREADABLE);
+        if !is_new && !unreadable {
+            let known = &self.table[device.current.0];
+            is_new = known.raw_name != header.ifname || known.dev_type != header.dev_type;
+        }
+        if is_new {
+            device.current = next;
+            self.table.push(describe(key, header, unreadable));
+        }
+        let dropped = device.dropped_before(header);
+        device.dropped += dropped;
+        let interface = &mut self.table[device.current.0];
+        interface.captured += 1;
+        interface.dropped += dropped;
+        Seen {
+            index: device.current,
+            is_new,
+            dropped,
+        }
+    }
+
+    /// Takes over the kernel's own total of a device's drops, summed over CPUs and hooks: it knows
+    /// those after the last frame. Returns whether any frame of the device was seen.
+    pub fn settle(&mut self, key: Key, dropped: u64) -> bool {
+        let Some(device) = self.devices.get_mut(&key) else {
+            return false;
+        };
+        let more = dropped.saturating_sub(device.dropped);
+        device.dropped += more;
+        self.table[device.current.0].dropped += more;
+        true
+    }
+
+    /// The interface at an index, which [`Interfaces::see`] has returned.
+    #[must_use]
+    pub fn get(&self, index: Index) -> &Interface {
+        &self.table[index.0]
+    }
+
+    /// All interfaces, in the order of their first frames.
+    pub fn iter(&self) -> impl Iterator<Item = (Index, &Interface)> {
+        self.table
+            .iter()
+            .enumerate()
+            .map(|(index, interface)| (Index(index), interface))
+    }
+}
+
+impl Index {
+    /// Counts from 0, in the order of first frames.
+    #[must_use]
+    pub fn as_usize(self) -> usize {
+        self.0
+    }
+}
+
+impl Device {
+    /// Frames that this CPU and hook dropped since its last frame here.
+    fn dropped_before(&mut self, header: &RecordHeader) -> u64 {
+        let hook = usize::from(header.hook == Hook::Queue as u8);
+        let cpu = header.cpu as usize;
+        if cpu >= MAX_CPUS {
+            return 0;
+        }
+        if cpu >= self.last_dropped.len() {
+            self.last_dropped.resize(cpu + 1, [0; 2]);
+        }
+        let last = &mut self.last_dropped[cpu][hook];
+        let since = header.dropped.wrapping_sub(*last);
+        *last = header.dropped;
+        since.into()
+    }
+}
+
+fn describe(key: Key, header: &RecordHeader, unreadable: bool) -> Interface {
+    let bytes = header
+        .ifname
+        .split(|&byte| byte == 0)
+        .next()
+        .unwrap_or_default();
+    let mut name = String::new();
+    escape_into(&mut name, bytes, b"");
+    Interface {
+        key,
+        name,
+        dev_type: header.dev_type,
+        // Type 0 is a device type of its own (ARPHRD_NETROM), and not what this device has.
+        link_type: if unreadable {
+            None
+        } else {
+            link_type::of_device(header.dev_type)
+        },
+        captured: 0,
+        dropped: 0,
+        raw_name: header.ifname,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use zerocopy::FromZeros;
+
+    fn header(ifindex: u32, name: &str, dev_type: u16) -> RecordHeader {
+        let mut header = RecordHeader::new_zeroed();
+        header.hook = Hook::Kprobe as u8;
+        header.netns = 4_026_531_840;
+        header.ifindex = ifindex;
+        header.ifname[..name.len()].copy_from_slice(name.as_bytes());
+        header.dev_type = dev_type;
+        header
+    }
+
+    #[test]
+    fn an_interface_begins_with_its_first_frame() {
+        let mut interfaces = Interfaces::new();
+        let first = interfaces.see(&header(2, "eth0", 1));
+        let second = interfaces.see(&header(3, "wg0", 0xfffe));
+        let third = interfaces.see(&header(2, "eth0", 1));
+        assert_eq!(
+            (first.is_new, second.is_new, third.is_new),
+            (true, true, false)
+        );
+        assert_eq!(third.index, first.index);
+        let eth0 = interfaces.get(first.index);
+        assert_eq!(
+            (eth0.name.as_str(), eth0.link_type),
+            ("eth0", Some(LinkType::ETHERNET))
+        );
+        assert_eq!(eth0.description(), "netns=4026531840 ifindex=2");
+        assert_eq!(eth0.captured, 2);
+        assert_eq!(interfaces.get(second.index).link_type, Some(LinkType::RAW));
+    }
+
+    #[test]
+    fn the_same_index_elsewhere_is_another_device() {
+        let mut interfaces = Interfaces::new();
+        let here = interfaces.see(&header(2, "eth0", 1));
+        let mut there = header(2, "eth0", 1);
+        there.netns += 1;
+        assert_ne!(interfaces.see(&there).index, here.index);
+    }
+
+    #[test]
+    fn another_name_or_type_is_another_interface() {
+        let mut interfaces = Interfaces::new();
+        let eth0 = interfaces.see(&header(2, "eth0", 1));
+        let lan0 = interfaces.see(&header(2, "lan0", 1));
+        let raw0 = interfaces.see(&header(2, "lan0", 519));
+        assert!(lan0.is_new && raw0.is_new);
+        assert!(eth0.index < lan0.index && lan0.index < raw0.index);
+    }
+
+    #[test]
+    fn an_unreadable_device_keeps_what_is_known() {
+        let mut interfaces = Interfaces::new();
+        let known = interfaces.see(&header(2, "eth0", 1));
+        let mut unreadable = header(2, "", 0);
+        unreadable.flags = Flags::DEVICE_UNREADABLE.0;
+        assert_eq!(interfaces.see(&unreadable).index, known.index);
+        unreadable.ifindex = 9;
+        let unknown = interfaces.see(&unreadable);
+        assert_eq!(interfaces.get(unknown.index).link_type, None);
+        // Once it can be read, it is what it is.
+        assert!(interfaces.see(&header(9, "eth9", 1)).is_new);
+    }
+
+    #[test]
+    fn names_are_printable() {
+        let mut interfaces = Interfaces::new();
+        let mut odd = header(2, "", 1);
+        odd.ifname[..6].copy_from_slice(b"e\x1b\\\xff=0");
+        let seen = interfaces.see(&odd);
+        assert_eq!(interfaces.get(seen.index).name, r"e\x1b\x5c\xff=0");
+    }
+
+    #[test]
+    fn drops_are_counted_between_frames_of_an_interface() {
+        let mut interfaces = Interfaces::new();
+        let mut on = |cpu: u32, hook: Hook, dropped: u32| {
+            let mut header = header(2, "eth0", 1);
+            (header.cpu, header.hook, header.dropped) = (cpu, hook as u8, dropped);
+            interfaces.see(&header).dropped
+        };
+        assert_eq!(on(0, Hook::Kprobe, 3), 3, "before the first frame");
+        assert_eq!(on(1, Hook::Kprobe, 4), 4, "each CPU counts on its own");
+        assert_eq!(on(0, Hook::Kprobe, 3), 0);
+        assert_eq!(on(0, Hook::Queue, 1), 1, "and each hook");
+        assert_eq!(on(0, Hook::Kprobe, 5), 2);
+        let key = Key {
+            netns: 4_026_531_840,
+            ifindex: 2,
+        };
+        assert!(interfaces.settle(key, 15));
+        let (_, eth0) = interfaces.iter().next().unwrap();
+        assert_eq!(eth0.dropped, 15, "five came after the last frame");
+        assert!(!interfaces.settle(
+            Key {
+                netns: 0,
+                ifindex: 7
+            },
+            1
+        ));
+    }
+
+    #[test]
+    fn drops_go_to_the_name_of_their_time() {
+        let mut interfaces = Interfaces::new();
+        interfaces.see(&header(2, "eth0", 1));
+        let mut renamed = header(2, "lan0", 1);
+        renamed.dropped = 2;
+        let seen = interfaces.see(&renamed);
+        assert_eq!((seen.is_new, seen.dropped), (true, 2));
+        interfaces.settle(renamed_key(), 5);
+        let dropped: Vec<u64> = interfaces
+            .iter()
+            .map(|(_, interface)| interface.dropped)
+            .collect();
+        assert_eq!(dropped, [0, 5]);
+    }
+
+    fn renamed_key() -> Key {
+        Key {
+            netns: 4_026_531_840,
+            ifindex: 2,
+        }
+    }
+
+    proptest! {
+        /// Counters that wrap lose nothing, however the frames of the CPUs are interleaved.
+        #[test]
+        fn every_drop_is_counted_once(
+            start: u32,
+            steps in proptest::collection::vec((0u32..4, 0u32..1000), 1..64),
+        ) {
+            let mut interfaces = Interfaces::new();
+            let mut counters = [start; 4];
+            let mut first = [true; 4];
+            let mut expected = 0u64;
+            let mut total = 0u64;
+            for (cpu, lost) in steps {
+                let counter = &mut counters[cpu as usize];
+                *counter = counter.wrapping_add(lost);
+                let mut header = header(2, "eth0", 1);
+                (header.cpu, header.dropped) = (cpu, *counter);
+                total += interfaces.see(&header).dropped;
+                expected += if std::mem::take(&mut first[cpu as usize]) {
+                    u64::from(*counter)
+                } else {
+                    u64::from(lost)
+                };
+            }
+            prop_assert_eq!(total, expected);
+        }
+    }
+}

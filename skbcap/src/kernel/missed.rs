@@ -1,0 +1,105 @@
+//! How many frames the kernel did not hand to a kprobe.
+//!
+//! A kprobe's program is skipped where another one (or itself) already runs on the CPU, before any
+//! of it runs. Only newer kernels say how often: `bpf_link_info.perf_event.kprobe.missed`
+//! (Linux 6.7, kernel/bpf/syscall.c:bpf_perf_link_fill_kprobe) and `bpf_prog_info.recursion_misses`
+//! (Linux 5.12). Both are needed for an exact answer.
+
+use std::{
+    io,
+    mem::offset_of,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use aya::programs::{KProbe, ProgramError, loaded_links};
+use aya_obj::generated::{bpf_cmd, bpf_prog_info};
+
+use super::btf::Btf;
+
+/// `bpf_link_info`: type, id, prog_id, padding; then `perf_event`: type, padding; then `kprobe`:
+/// func_name, name_len, offset, addr, missed (include/uapi/linux/bpf.h@6.12).
+const LINK_MISSED_AT: usize = 16 + 8 + 24;
+
+/// Room for any kernel's `bpf_link_info` or `bpf_prog_info`.
+const INFO_LEN: usize = 512;
+
+/// Whether the kernel that `btf` describes counts what a kprobe misses.
+#[must_use]
+pub fn is_known(btf: &Btf) -> bool {
+    btf.member("bpf_link_info", "perf_event.kprobe.missed")
+        .is_ok()
+}
+
+/// Frames missed so far by an attached kprobe: those that the probe was skipped for, and those
+/// that only its program was.
+///
+/// # Errors
+///
+/// When the kernel shows no link of the program, or gives no descriptor of it (it needs
+/// CAP_SYS_ADMIN).
+pub fn count(program: &KProbe) -> Result<u64, MissedError> {
+    let program_info = program.info()?;
+    // By the table of all links, because aya lends no descriptor of a kprobe's.
+    let link_id = loaded_links()
+        .filter_map(Result::ok)
+        .find(|link| link.program_id() == program_info.id())
+        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
+        .id();
+    let mut attribute = [0u8; 16];
+    attribute[..4].copy_from_slice(&link_id.to_le_bytes());
+    let fd = bpf(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attribute)?;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it. It is
+    // closed again below: one that stayed open would keep the probe attached.
+    #[expect(
+        unsafe_code,
+        reason = "a descriptor comes as a number from the system call"
+    )]
+    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+    let link = info(link.as_fd())?;
+    let program = info(program_info.fd()?.as_fd())?;
+    Ok(word(&link, LINK_MISSED_AT) + word(&program, offset_of!(bpf_prog_info, recursion_misses)))
+}
+
+/// Why missed frames could not be counted.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot ask the kernel what the kprobe missed")]
+pub enum MissedError {
+    /// The program is not loaded.
+    Program(#[from] ProgramError),
+    /// The system call failed.
+    Io(#[from] io::Error),
+}
+
+fn word(info: &[u8; INFO_LEN], at: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|byte| info[at + byte]))
+}
+
+/// `BPF_OBJ_GET_INFO_BY_FD`: what an older kernel doesn't know stays 0.
+fn info(fd: BorrowedFd<'_>) -> io::Result<[u8; INFO_LEN]> {
+    let mut info = [0u8; INFO_LEN];
+    let mut attribute = [0u8; 16];
+    attribute[..4].copy_from_slice(&fd.as_raw_fd().to_le_bytes());
+    attribute[4..8].copy_from_slice(&(INFO_LEN as u32).to_le_bytes());
+    attribute[8..].copy_from_slice(&(info.as_mut_ptr() as u64).to_le_bytes());
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attribute)?;
+    Ok(info)
+}
+
+fn bpf(command: bpf_cmd, attribute: &mut [u8; 16]) -> io::Result<i32> {
+    // SAFETY: both commands read these 16 bytes of the attribute; the second writes at most
+    // `INFO_LEN` bytes to the address in them, which is that of a live array of this length.
+    #[expect(unsafe_code, reason = "aya has no accessor for these numbers")]
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            attribute.as_mut_ptr(),
+            attribute.len(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result as i32)
+    }
+}

@@ -1,0 +1,10 @@
+//! Everything that touches the running kernel: its types, its symbols, what it allows.
+//!
+//! Owns unsafe code and aya. Must not know: records, files, time order, formats.
+
+pub mod btf;
+pub mod layout;
+pub mod load;
+pub mod mapped;
+pub mod missed;
+pub mod object;

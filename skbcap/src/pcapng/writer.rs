@@ -1,0 +1,399 @@
+//! The writer: blocks are made in a buffer of its own and leave it whole.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use pcap_file::pcapng::PcapNgWriter;
+use pcap_file::pcapng::blocks::Block;
+use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
+use pcap_file::pcapng::blocks::interface_description::{
+    InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
+};
+use pcap_file::pcapng::blocks::interface_statistics::{
+    InterfaceStatisticsBlock, InterfaceStatisticsOption,
+};
+use pcap_file::pcapng::blocks::opt_common::{CommonOption, UnknownOption};
+use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
+use pcap_file::{DataLink, Endianness};
+
+use super::{Error, Interface, InterfaceId, MAX_SNAPLEN, Packet, Section, Statistics};
+
+/// Blocks are handed on once they are this many bytes: large enough that a system call's cost is
+/// spread over hundreds of packets, small enough to stay in a core's cache.
+const BUFFER_LEN: usize = 256 * 1024;
+
+/// The option that pcap-file has no name for: process, then thread, each 4 bytes.
+const EPB_PROCESSID_THREADID: u16 = 8;
+
+/// Writes pcapng, little-endian, times in nanoseconds, one snapshot length for all interfaces.
+///
+/// Blocks gather in a buffer that is written out when it is full, on [`Writer::flush`] and on
+/// [`Writer::into_inner`]; **not on drop**, where an error could not be told.
+#[derive(Debug)]
+pub struct Writer<W: Write> {
+    blocks: Blocks,
+    out: W,
+    snaplen: u32,
+    /// Interfaces of the current section.
+    interfaces: u32,
+    /// The allocation for a packet's options, empty between packets.
+    options: Vec<EnhancedPacketOption<'static>>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a capture on `out` with a section.
+    ///
+    /// `snaplen` holds for every interface: libpcap refuses a file in which they differ. Nothing is
+    /// written to `out` yet.
+    ///
+    /// # Errors
+    ///
+    /// If the snapshot length is 0 or above [`MAX_SNAPLEN`], or a string is over 65,535 bytes.
+    pub fn new(out: W, section: &Section, snaplen: u32) -> Result<Self, Error> {
+        if snaplen == 0 || snaplen > MAX_SNAPLEN {
+            return Err(Error::Snaplen(snaplen));
+        }
+        let blocks = Blocks::new(section_header(section))?;
+        Ok(Self {
+            blocks,
+            out,
+            snaplen,
+            interfaces: 0,
+            options: Vec::new(),
+        })
+    }
+
+    /// Begins another section. Its interfaces count from 0 again; those before are forgotten.
+    ///
+    /// # Errors
+    ///
+    /// If the output fails, or a string is over 65,535 bytes.
+    pub fn new_section(&mut self, section: &Section) -> Result<(), Error> {
+        self.make_room()?;
+        self.blocks.push(
+            &Block::SectionHeader(section_header(section)),
+            "section header",
+        )?;
+        self.interfaces = 0;
+        Ok(())
+    }
+
+    /// Describes an interface, which packets may name from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the output fails, or a string is over 65,535 bytes.
+    pub fn interface(&mut self, interface: &Interface) -> Result<InterfaceId, Error> {
+        self.make_room()?;
+        let Interface {
+            name,
+            description,
+            link_type,
+            os,
+            filter,
+        } = interface;
+        let mut options = Vec::with_capacity(5);
+        if !name.is_empty() {
+            options.push(InterfaceDescriptionOption::IfName(name.into()));
+        }
+        if !description.is_empty() {
+            options.push(InterfaceDescriptionOption::IfDescription(
+                description.into(),
+            ));
+        }
+        options.push(InterfaceDescriptionOption::IfTsResol(
+            InterfaceTsResolution::NANO,
+        ));
+        if let Some(filter) = filter {
+            // The first byte says in which form the filter is given: 0, libpcap's language.
+            let value = [&[0], filter.as_bytes()].concat();
+            options.push(InterfaceDescriptionOption::IfFilter(value.into()));
+        }
+        if !os.is_empty() {
+            options.push(InterfaceDescriptionOption::IfOs(os.into()));
+        }
+        let block = InterfaceDescriptionBlock {
+            linktype: DataLink::from(u32::from(link_type.0)),
+            snaplen: self.snaplen,
+            options,
+        };
+        self.blocks
+            .push(&Block::InterfaceDescription(block), "interface description")?;
+        let id = InterfaceId(self.interfaces);
+        self.interfaces += 1;
+        Ok(id)
+    }
+
+    /// Writes a packet. Its bytes are copied once, into the buffer that the output is given.
+    ///
+    /// # Errors
+    ///
+    /// If the output fails (then the packet was not taken), or the packet names an interface of no
+    /// description, or its lengths contradict each other or the snapshot length.
+    pub fn packet(&mut self, packet: &Packet<'_>) -> Result<(), Error> {
+        self.make_room()?;
+        let Packet {
+            interface,
+            time_ns,
+            data,
+            len,
+            comment,
+            flags,
+            process,
+            dropped,
+        } = *packet;
+        if data.len() > self.snaplen as usize {
+            return Err(Error::DataTooLong {
+                len: data.len(),
+                snaplen: self.snaplen,
+            });
+        }
+        let ids = process.map(|(process, thread)| {
+            let mut bytes = [0; 8];
+            bytes[..4].copy_from_slice(&process.to_le_bytes());
+            bytes[4..].copy_from_slice(&thread.to_le_bytes());
+            bytes
+        });
+        let mut options = std::mem::take(&mut self.options);
+        if !comment.is_empty() {
+            options.push(EnhancedPacketOption::Common(CommonOption::Comment(
+                comment.into(),
+            )));
+        }
+        if flags != 0 {
+            options.push(EnhancedPacketOption::Flags(flags));
+        }
+        if dropped != 0 {
+            options.push(EnhancedPacketOption::DropCount(dropped));
+        }
+        if let Some(ids) = &ids {
+            options.push(EnhancedPacketOption::Common(CommonOption::Unknown(
+                UnknownOption::new(EPB_PROCESSID_THREADID, ids),
+            )));
+        }
+        let block = Block::EnhancedPacket(EnhancedPacketBlock {
+            interface_id: interface.0,
+            timestamp: Duration::from_nanos(time_ns),
+            original_len: len,
+            data: Cow::Borrowed(data),
+            options,
+        });
+        let pushed = self.blocks.push(&block, "packet");
+        if let Block::EnhancedPacket(block) = block {
+            self.options = emptied(block.options);
+        }
+        pushed
+    }
+
+    /// Writes an interface's counts.
+    ///
+    /// # Errors
+    ///
+    /// If the output fails, or the interface has no description in this section.
+    pub fn statistics(&mut self, statistics: &Statistics) -> Result<(), Error> {
+        self.make_room()?;
+        let Statistics {
+            interface,
+            start_ns,
+            end_ns,
+            received,
+            dropped,
+            delivered,
+        } = *statistics;
+        let block = InterfaceStatisticsBlock {
+            interface_id: interface.0,
+            timestamp: Duration::from_nanos(end_ns),
+            options: vec![
+                InterfaceStatisticsOption::IsbStartTime(Duration::from_nanos(start_ns)),
+                InterfaceStatisticsOption::IsbEndTime(Duration::from_nanos(end_ns)),
+                InterfaceStatisticsOption::IsbIfRecv(received),
+                InterfaceStatisticsOption::IsbIfDrop(dropped),
+                InterfaceStatisticsOption::IsbUsrDeliv(delivered),
+            ],
+        };
+        self.blocks
+            .push(&Block::InterfaceStatistics(block), "interface statistics")
+    }
+
+    /// Writes out every block so far, and flushes the output.
+    ///
+    /// # Errors
+    ///
+    /// If the output fails. What it did not take is kept, and tried again the next time.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.blocks
+            .write_to(&mut self.out)
+            .and_then(|()| self.out.flush())
+            .map_err(Error::Io)
+    }
+
+    /// Bytes of whole blocks that the output has taken.
+    ///
+    /// After an error it may have taken a part of one more block: a file cut back to this length
+    /// (counted from where the capture began) is well formed and lacks nothing that it could hold.
+    #[must_use]
+    pub fn whole_len(&self) -> u64 {
+        self.blocks.whole_len()
+    }
+
+    /// Bytes of all blocks, of which some may not have been written out yet.
+    #[must_use]
+    pub fn encoded_len(&self) -> u64 {
+        self.blocks.gone + self.blocks.pending() as u64
+    }
+
+    /// The output.
+    pub fn get_ref(&self) -> &W {
+        &self.out
+    }
+
+    /// The output, e.g. to cut it back to [`Writer::whole_len`].
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
+    /// Writes out every block and gives back the output.
+    ///
+    /// # Errors
+    ///
+    /// If the output fails. Call [`Writer::flush`] first where it is still needed then.
+    pub fn into_inner(mut self) -> Result<W, Error> {
+        self.flush()?;
+        Ok(self.out)
+    }
+
+    /// Writes the buffer out if it is full. Done before a block is made, so that an error means
+    /// that the block was not taken.
+    fn make_room(&mut self) -> Result<(), Error> {
+        if self.blocks.pending() < BUFFER_LEN {
+            return Ok(());
+        }
+        self.blocks.write_to(&mut self.out).map_err(Error::Io)
+    }
+}
+
+fn section_header(section: &Section) -> SectionHeaderBlock<'static> {
+    let Section {
+        hardware,
+        os,
+        application,
+        comments,
+    } = section.clone();
+    let mut options: Vec<SectionHeaderOption<'static>> = comments
+        .into_iter()
+        .map(|comment| SectionHeaderOption::Common(CommonOption::Comment(comment.into())))
+        .collect();
+    if !hardware.is_empty() {
+        options.push(SectionHeaderOption::Hardware(hardware.into()));
+    }
+    if !os.is_empty() {
+        options.push(SectionHeaderOption::OS(os.into()));
+    }
+    if !application.is_empty() {
+        options.push(SectionHeaderOption::UserApplication(application.into()));
+    }
+    SectionHeaderBlock {
+        endianness: Endianness::Little,
+        major_version: 1,
+        minor_version: 0,
+        section_length: -1,
+        options,
+    }
+}
+
+/// The same allocation with nothing in it: collecting in place changes only the lifetime.
+fn emptied(mut options: Vec<EnhancedPacketOption<'_>>) -> Vec<EnhancedPacketOption<'static>> {
+    options.clear();
+    options.into_iter().map_while(|_| None).collect()
+}
+
+/// Encoded blocks on their way to the output, and how far they have got.
+///
+/// The buffer always begins and ends at a block's border.
+struct Blocks {
+    encoder: PcapNgWriter<Vec<u8>>,
+    /// Bytes of the buffer that the output has taken.
+    sent: usize,
+    /// Bytes of all blocks that have left the buffer.
+    gone: u64,
+}
+
+impl std::fmt::Debug for Blocks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blocks")
+            .field("pending", &self.pending())
+            .field("sent", &self.sent)
+            .field("gone", &self.gone)
+            .finish()
+    }
+}
+
+impl Blocks {
+    fn new(section: SectionHeaderBlock<'static>) -> Result<Self, Error> {
+        let buffer = Vec::with_capacity(2 * BUFFER_LEN);
+        let encoder =
+            PcapNgWriter::with_section_header(buffer, section).map_err(|source| Error::Block {
+                block: "section header",
+                source: Box::new(source),
+            })?;
+        Ok(Self {
+            encoder,
+            sent: 0,
+            gone: 0,
+        })
+    }
+
+    fn push(&mut self, block: &Block<'_>, name: &'static str) -> Result<(), Error> {
+        let border = self.pending();
+        self.encoder
+            .write_block(block)
+            .map(|_| ())
+            .map_err(|source| {
+                self.encoder.get_mut().truncate(border);
+                Error::Block {
+                    block: name,
+                    source: Box::new(source),
+                }
+            })
+    }
+
+    fn pending(&self) -> usize {
+        self.encoder.get_ref().len()
+    }
+
+    /// Writes the buffer out and empties it. After an error it stays as it was, but for what the
+    /// output took.
+    fn write_to(&mut self, out: &mut impl Write) -> io::Result<()> {
+        let buffer = self.encoder.get_ref();
+        while self.sent < buffer.len() {
+            match out.write(&buffer[self.sent..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(taken) => self.sent += taken,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.gone += self.sent as u64;
+        self.sent = 0;
+        self.encoder.get_mut().clear();
+        Ok(())
+    }
+
+    /// Walks the blocks in the buffer by their lengths: only after an error is there any.
+    fn whole_len(&self) -> u64 {
+        let sent = &self.encoder.get_ref()[..self.sent];
+        let mut whole = 0;
+        while let Some(len) = sent.get(whole + 4..whole + 8) {
+            let len = u32::from_le_bytes([len[0], len[1], len[2], len[3]]) as usize;
+            if whole + len > sent.len() {
+                break;
+            }
+            whole += len;
+        }
+        self.gone + whole as u64
+    }
+}
+
+#[cfg(test)]
+mod tests;

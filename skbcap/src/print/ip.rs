@@ -1,0 +1,125 @@
+//! IPv4 and IPv6: addresses, fragments, and the headers between them and the transport.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use etherparse::{
+    IpNumber, Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice,
+    ip_number,
+};
+
+use super::packet::Bytes;
+use super::transport::{self, Ends};
+
+/// Extension headers that are followed.
+const MAX_EXTENSIONS: usize = 16;
+
+/// What part of a packet a packet is.
+#[derive(Clone, Copy)]
+enum Part {
+    Whole,
+    /// Holds the transport's header.
+    First,
+    /// Begins so many bytes into the packet's payload.
+    Later(usize),
+}
+
+impl Part {
+    fn new(offset: u16, has_more: bool) -> Self {
+        match (offset, has_more) {
+            (0, false) => Self::Whole,
+            (0, true) => Self::First,
+            (offset, _) => Self::Later(usize::from(offset) * 8),
+        }
+    }
+}
+
+pub(super) fn write_v4(out: &mut impl Write, packet: Bytes<'_>) -> io::Result<()> {
+    out.write_all(b"IP ")?;
+    let Ok(header) = Ipv4HeaderSlice::from_slice(packet.data) else {
+        return out.write_all(b"[|ip]");
+    };
+    let header_len = header.slice().len();
+    // 0 where the length of a super-frame is more than 16 bits hold.
+    let packet = match usize::from(header.total_len()) {
+        0 => packet,
+        len => packet.at_most(len),
+    };
+    let part = Part::new(header.fragments_offset().value(), header.more_fragments());
+    let addresses = (header.source_addr(), header.destination_addr());
+    write_payload(
+        out,
+        addresses,
+        packet.after(header_len),
+        header.protocol(),
+        part,
+    )
+}
+
+pub(super) fn write_v6(out: &mut impl Write, packet: Bytes<'_>) -> io::Result<()> {
+    out.write_all(b"IP6 ")?;
+    let Ok(header) = Ipv6HeaderSlice::from_slice(packet.data) else {
+        return out.write_all(b"[|ip6]");
+    };
+    let mut payload = packet.after(header.slice().len());
+    // 0 for a jumbogram, whose length stands in an option.
+    match usize::from(header.payload_length()) {
+        0 => {}
+        len => payload = payload.at_most(len),
+    }
+    let addresses = (header.source_addr(), header.destination_addr());
+    let mut next = header.next_header();
+    let mut part = Part::Whole;
+    for _ in 0..MAX_EXTENSIONS {
+        let (len, after) = match next {
+            ip_number::IPV6_FRAG => {
+                let Ok(fragment) = Ipv6FragmentHeaderSlice::from_slice(payload.data) else {
+                    break;
+                };
+                let offset = fragment.fragment_offset().value();
+                part = Part::new(offset, fragment.more_fragments());
+                (fragment.slice().len(), fragment.next_header())
+            }
+            ip_number::IPV6_HOP_BY_HOP | ip_number::IPV6_ROUTE | ip_number::IPV6_DEST_OPTIONS => {
+                let Ok(extension) = Ipv6RawExtHeaderSlice::from_slice(payload.data) else {
+                    break;
+                };
+                (extension.slice().len(), extension.next_header())
+            }
+            _ => break,
+        };
+        payload = payload.after(len);
+        next = after;
+        if matches!(part, Part::Later(_)) {
+            break;
+        }
+    }
+    write_payload(out, addresses, payload, next, part)
+}
+
+fn write_payload<A: Display>(
+    out: &mut impl Write,
+    (source, destination): (A, A),
+    payload: Bytes<'_>,
+    protocol: IpNumber,
+    part: Part,
+) -> io::Result<()> {
+    if let Part::Later(offset) = part {
+        write!(out, "{source} > {destination}: ")?;
+        transport::write_name(out, protocol)?;
+        return write!(out, ", fragment at {offset}, length {}", payload.wire_len);
+    }
+    transport::write(
+        out,
+        &Ends {
+            source,
+            destination,
+        },
+        payload,
+        protocol,
+    )?;
+    match part {
+        Part::First => out.write_all(b", first fragment"),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,145 @@
+//! The link layer: what kind of packet a frame holds.
+
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+
+use etherparse::{
+    ArpHardwareId, ArpOperation, ArpPacketSlice, EtherType, Ethernet2HeaderSlice,
+    SingleVlanHeaderSlice, ether_type,
+};
+
+use super::ip;
+
+const LINKTYPE_ETHERNET: u16 = 1;
+const LINKTYPE_RAW: u16 = 101;
+const LINKTYPE_IPV4: u16 = 228;
+const LINKTYPE_IPV6: u16 = 229;
+
+/// VLAN tags that are followed; the kernel itself stops at 8 (`MAX_VLAN_DEPTH`).
+const MAX_TAGS: usize = 8;
+
+/// Ethernet's type field holds a length below this: an 802.3 frame.
+const LEAST_ETHERTYPE: u16 = 0x600;
+
+/// Captured bytes, and how many there were on the wire from the same place on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bytes<'a> {
+    pub(super) data: &'a [u8],
+    /// At least `data.len()`.
+    pub(super) wire_len: usize,
+}
+
+impl<'a> Bytes<'a> {
+    pub(super) fn new(data: &'a [u8], wire_len: usize) -> Self {
+        Self {
+            data,
+            wire_len: wire_len.max(data.len()),
+        }
+    }
+
+    /// What follows the first `len` captured bytes.
+    pub(super) fn after(self, len: usize) -> Self {
+        let data = self.data.get(len..).unwrap_or_default();
+        Self::new(data, self.wire_len.saturating_sub(len))
+    }
+
+    /// At most `wire_len` bytes of it: what follows is padding.
+    pub(super) fn at_most(self, wire_len: usize) -> Self {
+        let data = &self.data[..self.data.len().min(wire_len)];
+        Self::new(data, self.wire_len.min(wire_len))
+    }
+}
+
+/// Writes what `frame` is. What the bytes are too few for is shown as tcpdump does: `[|tcp]`.
+pub(super) fn write(out: &mut impl Write, frame: Bytes<'_>, link_type: u16) -> io::Result<()> {
+    match link_type {
+        LINKTYPE_ETHERNET => write_ethernet(out, frame),
+        LINKTYPE_RAW | LINKTYPE_IPV4 | LINKTYPE_IPV6 => write_raw(out, frame),
+        _ => write!(out, "link type {link_type}, length {}", frame.wire_len),
+    }
+}
+
+fn write_raw(out: &mut impl Write, packet: Bytes<'_>) -> io::Result<()> {
+    match packet.data.first().map(|byte| byte >> 4) {
+        Some(4) => ip::write_v4(out, packet),
+        Some(6) => ip::write_v6(out, packet),
+        Some(version) => write!(out, "IP version {version}, length {}", packet.wire_len),
+        None => out.write_all(b"[|ip]"),
+    }
+}
+
+fn write_ethernet(out: &mut impl Write, frame: Bytes<'_>) -> io::Result<()> {
+    let Ok(header) = Ethernet2HeaderSlice::from_slice(frame.data) else {
+        return out.write_all(b"[|ether]");
+    };
+    let mut payload = frame.after(header.slice().len());
+    let mut ether_type = header.ether_type();
+    for _ in 0..MAX_TAGS {
+        if !is_tag(ether_type) {
+            break;
+        }
+        let Ok(tag) = SingleVlanHeaderSlice::from_slice(payload.data) else {
+            return out.write_all(b"[|vlan]");
+        };
+        write!(out, "vlan {}, ", tag.vlan_identifier().value())?;
+        payload = payload.after(tag.slice().len());
+        ether_type = tag.ether_type();
+    }
+    match ether_type {
+        ether_type::IPV4 => ip::write_v4(out, payload),
+        ether_type::IPV6 => ip::write_v6(out, payload),
+        ether_type::ARP => write_arp(out, payload),
+        EtherType(len) if len < LEAST_ETHERTYPE => {
+            write!(out, "802.3, length {}", frame.wire_len)
+        }
+        EtherType(number) => {
+            write!(out, "ethertype 0x{number:04x}, length {}", frame.wire_len)
+        }
+    }
+}
+
+fn is_tag(ether_type: EtherType) -> bool {
+    matches!(
+        ether_type,
+        ether_type::VLAN_TAGGED_FRAME
+            | ether_type::PROVIDER_BRIDGING
+            | ether_type::VLAN_DOUBLE_TAGGED_FRAME
+    )
+}
+
+fn write_arp(out: &mut impl Write, bytes: Bytes<'_>) -> io::Result<()> {
+    let Ok(arp) = ArpPacketSlice::from_slice(bytes.data) else {
+        return out.write_all(b"[|arp]");
+    };
+    out.write_all(b"ARP, ")?;
+    let addresses = (
+        ipv4(arp.sender_protocol_addr()),
+        ipv4(arp.target_protocol_addr()),
+    );
+    match (arp.operation(), arp.proto_addr_type(), addresses) {
+        (ArpOperation::REQUEST, ether_type::IPV4, (Some(sender), Some(target))) => {
+            write!(out, "Request who-has {target} tell {sender}")?;
+        }
+        (ArpOperation::REPLY, ether_type::IPV4, (Some(sender), Some(_))) => {
+            write!(out, "Reply {sender} is-at ")?;
+            write_hardware(out, arp.hw_addr_type(), arp.sender_hw_addr())?;
+        }
+        (ArpOperation(number), ..) => write!(out, "operation {number}")?,
+    }
+    write!(out, ", length {}", bytes.wire_len)
+}
+
+fn ipv4(address: &[u8]) -> Option<Ipv4Addr> {
+    <[u8; 4]>::try_from(address).ok().map(Ipv4Addr::from)
+}
+
+fn write_hardware(out: &mut impl Write, kind: ArpHardwareId, address: &[u8]) -> io::Result<()> {
+    if address.is_empty() {
+        return write!(out, "an address of hardware type {}", kind.0);
+    }
+    for (index, byte) in address.iter().enumerate() {
+        let colon = if index == 0 { "" } else { ":" };
+        write!(out, "{colon}{byte:02x}")?;
+    }
+    Ok(())
+}

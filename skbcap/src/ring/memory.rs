@@ -1,0 +1,185 @@
+//! A ring's memory: control block, table of drops and segments, as atomic words.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use skbcap_common::{
+    Control, InterfaceDrops,
+    control::{INTERFACE_DROPS, InterfaceDropsTable, NO_RING},
+    record::HEADER_LEN,
+};
+
+/// How a ring's memory is divided. All lengths in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Segments in the ring, at least 1.
+    pub segments: u32,
+    /// Nominal length of a segment: a record begins below this. A multiple of 8.
+    pub segment_len: u32,
+    /// Length of the memory of a segment with the slack behind it. A multiple of 8.
+    pub value_len: u32,
+}
+
+impl Geometry {
+    /// Whether a record with `captured_len` bytes of data may begin anywhere in a segment.
+    #[must_use]
+    pub fn fits(&self, captured_len: u32) -> bool {
+        u64::from(self.segment_len) + u64::from(HEADER_LEN) + u64::from(captured_len)
+            <= u64::from(self.value_len)
+    }
+
+    /// Bytes of records that the ring surely holds.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        u64::from(self.segments) * u64::from(self.segment_len)
+    }
+
+    fn words(&self) -> usize {
+        self.segments as usize * self.value_len as usize / 8
+    }
+}
+
+/// One ring's memory, shared with its writer.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory<'m> {
+    control: &'m [AtomicU64],
+    drops: &'m [AtomicU64],
+    segments: &'m [AtomicU64],
+    geometry: Geometry,
+}
+
+const CONTROL_WORDS: usize = size_of::<Control>() / 8;
+const DROPS_WORDS: usize = size_of::<InterfaceDropsTable>() / 8;
+
+/// The place of a field of [`Control`] among its words.
+macro_rules! word {
+    ($field:ident) => {
+        const { core::mem::offset_of!(skbcap_common::Control, $field) / 8 }
+    };
+}
+pub(super) use word;
+
+impl<'m> Memory<'m> {
+    /// Puts a ring's parts together.
+    ///
+    /// # Panics
+    ///
+    /// When a part's length isn't what the contract and `geometry` say.
+    #[must_use]
+    pub fn new(
+        control: &'m [AtomicU64],
+        drops: &'m [AtomicU64],
+        segments: &'m [AtomicU64],
+        geometry: Geometry,
+    ) -> Self {
+        assert_eq!(control.len(), CONTROL_WORDS, "a control block's length");
+        assert_eq!(drops.len(), DROPS_WORDS, "a drop table's length");
+        assert_eq!(segments.len(), geometry.words(), "the segments' length");
+        assert!(
+            geometry.segments > 0 && geometry.segment_len > 0,
+            "an empty ring"
+        );
+        assert!(
+            geometry.segment_len.is_multiple_of(8) && geometry.value_len.is_multiple_of(8),
+            "records' alignment"
+        );
+        Self {
+            control,
+            drops,
+            segments,
+            geometry,
+        }
+    }
+
+    /// How the memory is divided.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// A word of the control block; see `word!`.
+    pub(super) fn control(&self, word: usize) -> &'m AtomicU64 {
+        &self.control[word]
+    }
+
+    /// The words of segment number `segment` (counted without end), slack included.
+    pub(super) fn segment(&self, segment: u32) -> &'m [AtomicU64] {
+        let words = self.geometry.value_len as usize / 8;
+        let index = (segment % self.geometry.segments) as usize;
+        &self.segments[index * words..][..words]
+    }
+
+    /// A counter of the control block, which only grows.
+    pub(super) fn counter(&self, word: usize) -> u64 {
+        self.control[word].load(Ordering::Relaxed)
+    }
+
+    /// Tells the writer which ring's segments are its own, and where to look up the preemption
+    /// counter of its CPU (0: unknown). Before the writer starts.
+    pub fn prepare(&self, ring: Option<u32>, preempt_count_addr: u64) {
+        let preempt = word!(preempt_count_addr);
+        self.control(preempt)
+            .store(preempt_count_addr, Ordering::Relaxed);
+        self.control(word!(wake_at))
+            .store(skbcap_common::control::NEVER, Ordering::Relaxed);
+        // The upper half of this word is `reserved_user[0]`, which is zero.
+        let ring = u64::from(ring.unwrap_or(NO_RING));
+        self.control(word!(ring)).store(ring, Ordering::Release);
+    }
+
+    /// The ring's drops by interface.
+    pub fn interface_drops(&self) -> impl Iterator<Item = InterfaceDrops> + 'm {
+        let drops = self.drops;
+        (0..INTERFACE_DROPS).filter_map(move |slot| {
+            let key = drops[2 * slot].load(Ordering::Acquire);
+            let dropped = drops[2 * slot + 1].load(Ordering::Relaxed);
+            // `netns` is the first field and so, on a little-endian machine, the lower half.
+            let entry = InterfaceDrops {
+                netns: key as u32,
+                ifindex: (key >> 32) as u32,
+                dropped,
+            };
+            (entry.ifindex != 0).then_some(entry)
+        })
+    }
+
+    /// For the writer: where an interface's drops stand.
+    pub(super) fn drops_words(&self) -> &'m [AtomicU64] {
+        self.drops
+    }
+}
+
+const _: () = assert!(
+    cfg!(target_endian = "little"),
+    "the contract is little-endian"
+);
+
+/// A ring's memory of our own, for a recording's records and for tests.
+#[derive(Debug)]
+pub struct OwnedMemory {
+    control: Vec<AtomicU64>,
+    drops: Vec<AtomicU64>,
+    segments: Vec<AtomicU64>,
+    geometry: Geometry,
+}
+
+impl OwnedMemory {
+    /// Empty memory for a ring of this geometry.
+    #[must_use]
+    pub fn new(geometry: Geometry) -> Self {
+        let zeros = |words| (0..words).map(|_| AtomicU64::new(0)).collect();
+        let memory = Self {
+            control: zeros(CONTROL_WORDS),
+            drops: zeros(DROPS_WORDS),
+            segments: zeros(geometry.words()),
+            geometry,
+        };
+        memory.as_memory().prepare(Some(0), 0);
+        memory
+    }
+
+    /// The memory, to be shared by a reader and a writer.
+    #[must_use]
+    pub fn as_memory(&self) -> Memory<'_> {
+        Memory::new(&self.control, &self.drops, &self.segments, self.geometry)
+    }
+}

@@ -1,0 +1,236 @@
+//! The reader's side of a ring.
+
+use std::sync::atomic::{Ordering, fence};
+
+use skbcap_common::{
+    InterfaceDrops, Position, RecordHeader,
+    control::{BUSY_TIME_UNKNOWN, NEVER},
+    record::HEADER_LEN,
+};
+
+use super::memory::{Memory, word};
+use crate::{
+    decode::{DecodeError, Frame},
+    stats::Stats,
+};
+
+/// A ring whose contents contradict the protocol. Never seen; the capture ends with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("ring {ring}, segment {segment}, offset {offset}: {source}")]
+pub struct RingError {
+    /// The ring's number.
+    pub ring: usize,
+    /// The segment, counted from the start of the capture.
+    pub segment: u32,
+    /// The offset in the segment, in bytes.
+    pub offset: u32,
+    /// What is wrong with the record there.
+    pub source: DecodeError,
+}
+
+/// One ring, read.
+#[derive(Debug)]
+pub struct Ring<'m> {
+    memory: Memory<'m>,
+    number: usize,
+    /// Where the next record to read begins.
+    position: Position,
+    /// The newest head seen.
+    head: Position,
+    /// The tail as the writer knows it.
+    tail: Position,
+    /// No record behind `head` is older than this.
+    floor_ns: u64,
+}
+
+impl<'m> Ring<'m> {
+    /// Reads the ring from its tail on.
+    #[must_use]
+    pub fn new(memory: Memory<'m>, number: usize) -> Self {
+        let tail = Position(memory.control(word!(tail)).load(Ordering::Relaxed));
+        Self {
+            memory,
+            number,
+            position: tail,
+            head: tail,
+            tail,
+            floor_ns: 0,
+        }
+    }
+
+    /// Looks at the writer's marks. `now_ns` was read from the clock before this call.
+    pub fn refresh(&mut self, now_ns: u64) {
+        // The mark before the head: what is begun after the mark was read is not older than
+        // `now_ns`, and what was ended before lies before the head.
+        let floor_ns = match self
+            .memory
+            .control(word!(busy_since_ns))
+            .load(Ordering::Acquire)
+        {
+            0 => now_ns,
+            BUSY_TIME_UNKNOWN => self.floor_ns,
+            busy_since_ns => busy_since_ns,
+        };
+        self.floor_ns = self.floor_ns.max(floor_ns);
+        self.head = Position(self.memory.control(word!(head)).load(Ordering::Acquire));
+    }
+
+    /// No record that [`Ring::peek`] does not yet see is older than this (`CLOCK_MONOTONIC`, ns).
+    #[must_use]
+    pub fn floor_ns(&self) -> u64 {
+        self.floor_ns
+    }
+
+    /// Whether the writer was in the middle of a frame when this was last refreshed, or is now.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.memory
+            .control(word!(busy_since_ns))
+            .load(Ordering::Acquire)
+            != 0
+    }
+
+    /// The record at the reader's position, if there is one before the head.
+    ///
+    /// # Errors
+    ///
+    /// When what lies there is no record.
+    #[expect(unsafe_code, reason = "lends the ring's bytes without a copy")]
+    pub fn peek(&self) -> Result<Option<Frame<'_>>, RingError> {
+        if self.position >= self.head {
+            return Ok(None);
+        }
+        let words = self.memory.segment(self.position.segment());
+        // Positions come from records that were checked, and lie below the segment's length; `get`
+        // all the same, so that no writer could make this panic.
+        let words = words
+            .get(self.position.offset() as usize / 8..)
+            .unwrap_or_default();
+        let bytes: &[u8] = {
+            let Some(first) = words
+                .first()
+                .filter(|_| words.len() * 8 >= HEADER_LEN as usize)
+            else {
+                return Err(self.error(DecodeError::Short {
+                    needed: HEADER_LEN.into(),
+                    available: (words.len() * 8) as u64,
+                }));
+            };
+            let start = words.as_ptr().cast::<u8>();
+            let record_len = first.load(Ordering::Relaxed) as u32;
+            let len = (words.len() * 8).min((record_len as usize).max(HEADER_LEN as usize));
+            // SAFETY: `start` is valid for `words.len() * 8` bytes, and `len` is at most that. The
+            // record lies between the tail and the head, where by the protocol nobody writes until
+            // the reader moves the tail past it (`release`), which takes `&mut self` and so ends
+            // this borrow. The head was loaded with acquire, so all of the writer's stores to
+            // these bytes happened before.
+            unsafe { std::slice::from_raw_parts(start, len) }
+        };
+        Frame::decode(bytes)
+            .map(Some)
+            .map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: DecodeError) -> RingError {
+        RingError {
+            ring: self.number,
+            segment: self.position.segment(),
+            offset: self.position.offset(),
+            source,
+        }
+    }
+
+    /// Goes on to the next record; the memory of this one stays the reader's until
+    /// [`Ring::release`]. `header` is that of the record at the reader's position.
+    pub fn advance(&mut self, record_len: u32) {
+        self.position = self
+            .position
+            .after(record_len, self.memory.geometry().segment_len);
+    }
+
+    /// Gives the memory of everything read back to the writer.
+    pub fn release(&mut self) {
+        if self.tail != self.position {
+            self.tail = self.position;
+            self.memory
+                .control(word!(tail))
+                .store(self.tail.0, Ordering::Release);
+        }
+    }
+
+    /// Bytes read but not yet given back, about: enough of them are worth a [`Ring::release`].
+    #[must_use]
+    pub fn unreleased(&self) -> u64 {
+        self.distance(self.tail, self.position)
+    }
+
+    /// Bytes that lie in the ring, read or not.
+    #[must_use]
+    pub fn fill(&self) -> u64 {
+        self.distance(self.tail, self.head)
+    }
+
+    fn distance(&self, from: Position, to: Position) -> u64 {
+        let segments = u64::from(to.segment().wrapping_sub(from.segment()));
+        (segments * u64::from(self.memory.geometry().segment_len) + u64::from(to.offset()))
+            .saturating_sub(from.offset().into())
+    }
+
+    /// Asks for the doorbell once `bytes` more lie in the ring than the reader has read (1: with
+    /// the next record). Call [`Ring::refresh`] afterwards, before sleeping.
+    pub fn arm(&self, bytes: u64) {
+        let segment_len = u64::from(self.memory.geometry().segment_len);
+        let offset = u64::from(self.position.offset()) + bytes;
+        let segment = self
+            .position
+            .segment()
+            .wrapping_add((offset / segment_len) as u32);
+        let wake_at = Position::new(segment, (offset % segment_len) as u32);
+        self.memory
+            .control(word!(wake_at))
+            .store(wake_at.0, Ordering::Relaxed);
+        // Against the writer's barrier between its head and this word.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Takes the wish for the doorbell back.
+    pub fn disarm(&self) {
+        self.memory
+            .control(word!(wake_at))
+            .store(NEVER, Ordering::Relaxed);
+    }
+
+    /// Whether a record lies behind the reader's position.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.position < Position(self.memory.control(word!(head)).load(Ordering::Acquire))
+    }
+
+    /// How the ring's memory is divided.
+    #[must_use]
+    pub fn geometry(&self) -> super::Geometry {
+        self.memory.geometry()
+    }
+
+    /// Adds the ring's counters to `stats`.
+    pub fn count(&self, stats: &mut Stats) {
+        let counter = |word| self.memory.counter(word);
+        let busy = counter(word!(dropped_busy));
+        // Those turned away by the busy mark were seen too, by the hook that counted them so.
+        stats.seen += counter(word!(seen)) + busy;
+        stats.filtered += counter(word!(filtered));
+        stats.captured += counter(word!(captured));
+        stats.dropped_ring_full += counter(word!(dropped_ring_full));
+        stats.dropped_busy += busy;
+        stats.dropped_no_ring += counter(word!(dropped_no_ring));
+        stats.dropped_unreadable += counter(word!(unreadable));
+        stats.cut_short += counter(word!(cut_short));
+    }
+
+    /// The ring's drops by interface.
+    pub fn interface_drops(&self) -> impl Iterator<Item = InterfaceDrops> + 'm {
+        self.memory.interface_drops()
+    }
+}
+
+const _: () = assert!(core::mem::offset_of!(RecordHeader, record_len) == 0);

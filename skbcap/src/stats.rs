@@ -1,0 +1,43 @@
+//! What became of every frame: the counters of all rings, added up, and userspace's own.
+//!
+//! *Filtered*, *dropped* and *cut short* are three different words: not asked for, lost, and not
+//! whole.
+
+/// Sums over all rings of one capture, and what userspace counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Times that a hook ran.
+    pub seen: u64,
+    /// Frames of other namespaces or interfaces than were asked for.
+    pub filtered: u64,
+    /// Frames that the kernel side wrote into a ring.
+    pub captured: u64,
+    /// Frames dropped because a ring was full.
+    pub dropped_ring_full: u64,
+    /// Frames dropped because their CPU was already taking one.
+    pub dropped_busy: u64,
+    /// Frames dropped because their CPU had no ring.
+    pub dropped_no_ring: u64,
+    /// Frames dropped because the kernel side could not read their skb.
+    pub dropped_unreadable: u64,
+    /// Frames written to the file, pipe or terminal.
+    pub written: u64,
+    /// Captured frames that were not written because `-c` had been reached.
+    pub beyond_count: u64,
+    /// Captured frames of a device whose type has no link type in a capture file.
+    pub unsupported_link_type: u64,
+    /// Captured frames that lost bytes to anything but the snapshot length.
+    pub cut_short: u64,
+    /// Frames whose recorded time was older than the one written before, and was raised to it.
+    pub reordered: u64,
+    /// Frames that the kernel did not hand to the hook, where the kernel counts them.
+    pub missed: Option<u64>,
+}
+
+impl Stats {
+    /// Frames that were wanted and are lost.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped_ring_full + self.dropped_busy + self.dropped_no_ring + self.dropped_unreadable
+    }
+}

@@ -1,0 +1,267 @@
+//! What a person reads on standard error: a line that lives while frames are written, and the
+//! counts at the end.
+//!
+//! Says what the counters say. Knows nothing of where they come from.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use skbcap_common::Hook;
+
+use crate::stats::Stats;
+
+/// The live line changes at most this often.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the live line shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Frames written.
+    pub frames: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Frames dropped.
+    pub dropped: u64,
+}
+
+/// A line on a terminal that is written over again and again.
+#[derive(Debug)]
+pub struct StatusLine<W: Write> {
+    /// The terminal, or nothing.
+    terminal: Option<W>,
+    next: Option<Instant>,
+    is_shown: bool,
+}
+
+impl<W: Write> StatusLine<W> {
+    /// A line on `terminal`; without one, nothing is ever shown.
+    #[must_use]
+    pub fn new(terminal: Option<W>) -> Self {
+        Self {
+            terminal,
+            next: None,
+            is_shown: false,
+        }
+    }
+
+    /// Shows `progress`, unless that was done less than a second ago.
+    ///
+    /// A terminal that can't be written to gets no more lines: it is not why we are here.
+    pub fn update(&mut self, now: Instant, progress: impl FnOnce() -> Progress) {
+        if self.next.is_some_and(|next| now < next) {
+            return;
+        }
+        let Some(terminal) = &mut self.terminal else {
+            return;
+        };
+        self.next = Some(now + INTERVAL);
+        let Progress {
+            frames,
+            bytes,
+            dropped,
+        } = progress();
+        let plural = plural(frames);
+        let size = Size(bytes);
+        let result = write!(
+            terminal,
+            "\r{frames} frame{plural}, {size}, {dropped} dropped\x1b[K"
+        )
+        .and_then(|()| terminal.flush());
+        self.is_shown = true;
+        if result.is_err() {
+            self.terminal = None;
+        }
+    }
+
+    /// When the line wants to be shown again; nothing if it never does.
+    #[must_use]
+    pub fn next_update(&self) -> Option<Instant> {
+        self.terminal.as_ref().and(self.next)
+    }
+
+    /// Takes the line away: before anything else is written, and at the end.
+    pub fn clear(&mut self) {
+        if let Some(terminal) = &mut self.terminal
+            && std::mem::take(&mut self.is_shown)
+        {
+            let _ = terminal
+                .write_all(b"\r\x1b[K")
+                .and_then(|()| terminal.flush());
+        }
+    }
+}
+
+impl<W: Write> Drop for StatusLine<W> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Writes the counts of a capture that is over, a line each.
+///
+/// Always the first five (four for the tracepoint, where the kernel counts no misses); a line for
+/// anything else that became of a frame only where there was one. What was seen and is in none of
+/// the lines does not exist.
+///
+/// # Errors
+///
+/// What `out` says.
+pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Result<()> {
+    let Stats {
+        written,
+        seen,
+        dropped_ring_full,
+        cut_short,
+        ..
+    } = *stats;
+    writeln!(out, "{written} frame{} captured", plural(written))?;
+    writeln!(out, "{seen} frame{} seen", plural(seen))?;
+    writeln!(out, "{dropped_ring_full} dropped: ring full")?;
+    match (hook, stats.missed) {
+        (Hook::Kprobe, Some(missed)) => writeln!(out, "{missed} missed by the kprobe")?,
+        (Hook::Kprobe, None) => {
+            writeln!(out, "frames missed by the kprobe: this kernel can't tell")?;
+        }
+        (Hook::Queue, Some(missed)) => writeln!(out, "{missed} missed by the tracepoint")?,
+        (Hook::Queue, None) => {}
+    }
+    writeln!(out, "{cut_short} cut short")?;
+    let rest = [
+        (stats.filtered, "filtered: another namespace or interface"),
+        (stats.dropped_busy, "dropped: busy"),
+        (stats.dropped_no_ring, "dropped: no ring"),
+        (
+            stats.unsupported_link_type,
+            "not written: unsupported link type",
+        ),
+        (stats.beyond_count, "not written: beyond -c"),
+    ];
+    for (count, what) in rest {
+        if count > 0 {
+            writeln!(out, "{count} {what}")?;
+        }
+    }
+    Ok(())
+}
+
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// Bytes in the largest unit that leaves a number of at least one.
+struct Size(u64);
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const UNITS: [&str; 6] = ["KB", "MB", "GB", "TB", "PB", "EB"];
+        if self.0 < 1000 {
+            return write!(out, "{} B", self.0);
+        }
+        let (mut tenths, mut unit) = (self.0 / 100, 0);
+        while tenths >= 10_000 && unit + 1 < UNITS.len() {
+            tenths /= 1000;
+            unit += 1;
+        }
+        write!(out, "{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(stats: &Stats, hook: Hook) -> String {
+        let mut out = Vec::new();
+        write_summary(&mut out, stats, hook).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_counts_are_a_line_each() {
+        assert_eq!(
+            summary(
+                &Stats {
+                    written: 1,
+                    seen: 2,
+                    missed: Some(3),
+                    ..Stats::default()
+                },
+                Hook::Kprobe
+            ),
+            "1 frame captured\n2 frames seen\n0 dropped: ring full\n3 missed by the kprobe\n\
+             0 cut short\n"
+        );
+        let stats = Stats {
+            seen: 1,
+            filtered: 1,
+            dropped_ring_full: 2,
+            dropped_busy: 3,
+            dropped_no_ring: 4,
+            unsupported_link_type: 5,
+            beyond_count: 6,
+            cut_short: 7,
+            ..Stats::default()
+        };
+        assert_eq!(
+            summary(&stats, Hook::Kprobe),
+            "0 frames captured\n1 frame seen\n2 dropped: ring full\n\
+             frames missed by the kprobe: this kernel can't tell\n7 cut short\n\
+             1 filtered: another namespace or interface\n3 dropped: busy\n4 dropped: no ring\n\
+             5 not written: unsupported link type\n6 not written: beyond -c\n"
+        );
+    }
+
+    #[test]
+    fn the_tracepoint_is_no_kprobe() {
+        let lines = summary(&Stats::default(), Hook::Queue);
+        assert_eq!(
+            lines,
+            "0 frames captured\n0 frames seen\n0 dropped: ring full\n0 cut short\n"
+        );
+    }
+
+    #[test]
+    fn the_line_is_shown_once_a_second_and_taken_away() {
+        let mut shown = Vec::new();
+        let mut line = StatusLine::new(Some(&mut shown));
+        let start = Instant::now();
+        let progress = |frames| {
+            move || Progress {
+                frames,
+                bytes: 1_234_567,
+                dropped: 0,
+            }
+        };
+        line.update(start, progress(1));
+        line.update(start + Duration::from_millis(999), progress(2));
+        assert_eq!(line.next_update(), Some(start + INTERVAL));
+        line.update(start + INTERVAL, progress(3));
+        drop(line);
+        assert_eq!(
+            String::from_utf8(shown).unwrap(),
+            "\r1 frame, 1.2 MB, 0 dropped\x1b[K\r3 frames, 1.2 MB, 0 dropped\x1b[K\r\x1b[K"
+        );
+    }
+
+    #[test]
+    fn without_a_terminal_nothing_is_shown() {
+        let mut line = StatusLine::<Vec<u8>>::new(None);
+        line.update(Instant::now(), || unreachable!());
+        assert_eq!(line.next_update(), None);
+    }
+
+    #[test]
+    fn sizes_have_one_place_behind_the_point() {
+        let cases = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 KB"),
+            (999_999, "999.9 KB"),
+            (1_000_000, "1.0 MB"),
+            (u64::MAX, "18.4 EB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(Size(bytes).to_string(), text);
+        }
+    }
+}
