@@ -14,11 +14,14 @@ use anyhow::{Context, Result, bail};
 use super::initramfs::{Payload, System};
 use super::plan::{Guest, Machine};
 use super::programs::Programs;
-use super::qemu::{self, Accelerator, BOOT, End, Scratch};
+use super::qemu::{self, Accelerator, BOOT, End, Next, Scratch, UP};
 use super::{Count, Options, results, results_dir};
 use crate::cache::Cache;
 use crate::kernels::{Image, KERNELS};
 use crate::tools::Tools;
+
+/// How long a guest may take between two tests and for its end.
+const BETWEEN: Duration = Duration::from_secs(60);
 
 /// What all guests need.
 pub(crate) struct Host {
@@ -144,17 +147,26 @@ impl Host {
             machine: &machine,
             append: &options.append,
         };
-        let seconds: u32 = guest.tests.iter().map(|test| test.seconds + 5).sum();
-        let limit = BOOT + Duration::from_secs(u64::from(seconds));
         let console = results.join(&guest.tests[0].name).join("console");
+        // How long what comes next may take: a test's own time, with which
+        // the guest itself is strict, and what goes on around it.
+        let mut limits = guest
+            .tests
+            .iter()
+            .map(|test| BETWEEN + seconds(test.seconds));
+        let mut next = || Next::Within(limits.next().unwrap_or(BETWEEN));
         let mut verdicts = Vec::new();
-        let end = qemu.run(&self.tools, self.accelerator, &console, limit, |line| {
+        let end = qemu.run(&self.tools, self.accelerator, &console, BOOT, |line| {
+            if line.contains(UP) {
+                return next();
+            }
             // The kernel may have written before it on the same line.
             if let Some((_, verdict)) = line.split_once("skbcap-guest: test ") {
                 println!("{kernel:<6} {verdict}");
                 verdicts.push(verdict.to_owned());
+                return next();
             }
-            true
+            Next::Go
         })?;
         let whole = results::unpack(&disk, &results)?;
         let count = tell(kernel, guest, &verdicts, &end, &results);
@@ -203,6 +215,10 @@ fn tell(kernel: &str, guest: &Guest, verdicts: &[String], end: &End, results: &P
         count.failed += 1;
     }
     count
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
 }
 
 /// Prints the last `most` lines of a log, set in.
