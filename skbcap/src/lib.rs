@@ -16,6 +16,7 @@ pub mod order;
 pub mod output;
 pub mod pcapng;
 pub mod print;
+pub mod recording;
 pub mod ring;
 pub mod signals;
 pub mod stats;
