@@ -54,7 +54,7 @@ pub(crate) fn main(cache: &Cache, with_guests: bool) -> Result<bool> {
             .chain(env::split_paths(&path));
         let path = env::join_paths(dirs).context("the cache's path has a colon")?;
         run(cargo()
-            .args(["test", "--workspace", "--locked"])
+            .args(["test", "--workspace", "--locked", "--no-fail-fast"])
             .env("PATH", path))
     });
     step("documentation", &mut || {
