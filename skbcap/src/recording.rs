@@ -37,7 +37,9 @@ const COUNTERS: u32 = 4;
 const DROPS: u32 = 5;
 
 /// The counters of all rings together, as they stand in a recording.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Counters {
     seen: u64,
@@ -110,10 +112,18 @@ impl<W: Write> Recorder<W> {
     /// What `out` says.
     pub fn new(mut out: W, header: &Header) -> io::Result<Self> {
         out.write_all(&MAGIC)?;
-        let Header { hook, snaplen, offset_ns, origin } = header;
+        let Header {
+            hook,
+            snaplen,
+            offset_ns,
+            origin,
+        } = header;
         let lines = [&origin.hardware, &origin.os, &origin.application];
-        let lines: Vec<&str> =
-            lines.into_iter().chain(&origin.comments).map(String::as_str).collect();
+        let lines: Vec<&str> = lines
+            .into_iter()
+            .chain(&origin.comments)
+            .map(String::as_str)
+            .collect();
         let mut this = Self { out };
         this.chunk(
             ORIGIN,
@@ -143,8 +153,15 @@ impl<W: Write> Recorder<W> {
     ///
     /// What the output says.
     pub fn clock(&mut self, step: &Step) -> io::Result<()> {
-        let Step { at_monotonic_ns, new_offset_ns, .. } = step;
-        self.chunk(CLOCK, &[&at_monotonic_ns.to_le_bytes(), &new_offset_ns.to_le_bytes()])
+        let Step {
+            at_monotonic_ns,
+            new_offset_ns,
+            ..
+        } = step;
+        self.chunk(
+            CLOCK,
+            &[&at_monotonic_ns.to_le_bytes(), &new_offset_ns.to_le_bytes()],
+        )
     }
 
     /// Ends the recording with the kernel side's counters.
@@ -229,8 +246,8 @@ impl Recording {
                     if records.len() <= ring {
                         records.resize_with(ring + 1, Vec::new);
                     }
-                    let (header, data) = RecordHeader::read_from_prefix(&body[8..])
-                        .map_err(|_| short())?;
+                    let (header, data) =
+                        RecordHeader::read_from_prefix(&body[8..]).map_err(|_| short())?;
                     if header.captured_len as usize != data.len() {
                         let error = DecodeError::Short {
                             needed: u64::from(HEADER_LEN) + u64::from(header.captured_len),
@@ -243,7 +260,11 @@ impl Recording {
                 CLOCK => {
                     let (from, offset) = body.split_at_checked(8).ok_or_else(short)?;
                     let old = steps.last().map_or_else(
-                        || header.as_ref().map_or(0, |header: &Header| header.offset_ns),
+                        || {
+                            header
+                                .as_ref()
+                                .map_or(0, |header: &Header| header.offset_ns)
+                        },
                         |step| step.new_offset_ns,
                     );
                     steps.push(Step {
@@ -260,23 +281,39 @@ impl Recording {
         }
         let header = header.ok_or_else(|| problem(8, "no origin".into()))?;
         let rings = records.iter().map(|records| load(records)).collect();
-        Ok(Self { header, steps, counters, drops, rings })
+        Ok(Self {
+            header,
+            steps,
+            counters,
+            drops,
+            rings,
+        })
     }
 
     /// The wall clock's offset at the start.
     #[must_use]
     pub fn offset(&self) -> Offset {
-        Offset { at_monotonic_ns: 0, offset_ns: self.header.offset_ns, uncertainty_ns: 0 }
+        Offset {
+            at_monotonic_ns: 0,
+            offset_ns: self.header.offset_ns,
+            uncertainty_ns: 0,
+        }
     }
 }
 
 /// A ring that holds all of `records`.
 fn load(records: &[(RecordHeader, &[u8])]) -> OwnedMemory {
-    let longest = records.iter().map(|(_, data)| data.len()).max().unwrap_or(0) as u32;
+    let longest = records
+        .iter()
+        .map(|(_, data)| data.len())
+        .max()
+        .unwrap_or(0) as u32;
     let slack_len = (HEADER_LEN + longest + 8).next_multiple_of(8);
     let segment_len = slack_len.next_multiple_of(1 << 12);
-    let bytes: u64 =
-        records.iter().map(|(_, data)| u64::from(HEADER_LEN) + data.len() as u64 + 8).sum();
+    let bytes: u64 = records
+        .iter()
+        .map(|(_, data)| u64::from(HEADER_LEN) + data.len() as u64 + 8)
+        .sum();
     let memory = OwnedMemory::new(Geometry {
         segment_len,
         // A record begins in each segment's nominal length, so this is never too few.
@@ -287,7 +324,10 @@ fn load(records: &[(RecordHeader, &[u8])]) -> OwnedMemory {
     });
     let mut writer = Writer::new(memory.as_memory());
     for (header, data) in records {
-        assert!(writer.put(header, data), "a ring made to hold all of its records");
+        assert!(
+            writer.put(header, data),
+            "a ring made to hold all of its records"
+        );
     }
     memory
 }
@@ -303,7 +343,12 @@ fn read_header(body: &[u8]) -> Option<Header> {
         application: lines.next()?,
         comments: lines.collect(),
     };
-    Some(Header { hook: Hook::from_byte(*body.first()?)?, snaplen, offset_ns, origin })
+    Some(Header {
+        hook: Hook::from_byte(*body.first()?)?,
+        snaplen,
+        offset_ns,
+        origin,
+    })
 }
 
 fn halves(bytes: &[u8]) -> (u32, u32) {
@@ -343,12 +388,32 @@ mod tests {
             record.time_ns = *time_ns;
             record.len = data.len() as u32;
             record.captured_len = data.len() as u32;
-            recorder.record(*ring, &Frame { header: &record, data }).unwrap();
+            recorder
+                .record(
+                    *ring,
+                    &Frame {
+                        header: &record,
+                        data,
+                    },
+                )
+                .unwrap();
         }
-        let step = Step { at_monotonic_ns: 7, old_offset_ns: -5, new_offset_ns: 9 };
+        let step = Step {
+            at_monotonic_ns: 7,
+            old_offset_ns: -5,
+            new_offset_ns: 9,
+        };
         recorder.clock(&step).unwrap();
-        let stats = Stats { seen: 3, missed: Some(1), ..Stats::default() };
-        let drops = [InterfaceDrops { netns: 1, ifindex: 2, dropped: 3 }];
+        let stats = Stats {
+            seen: 3,
+            missed: Some(1),
+            ..Stats::default()
+        };
+        let drops = [InterfaceDrops {
+            netns: 1,
+            ifindex: 2,
+            dropped: 3,
+        }];
         recorder.finish(&stats, &drops).unwrap();
         bytes
     }

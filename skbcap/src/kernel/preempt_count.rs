@@ -26,17 +26,16 @@ mod affinity;
 mod tests;
 
 /// The names that [`find`] wants to have been looked up.
-pub const SYMBOLS: &[&str] = &[PER_CPU_START, COUNT, HOT, END_OF_INIT_TEXT, START_OF_TEXT];
+pub const SYMBOLS: &[&str] = &[PER_CPU_START, COUNT, HOT, END_OF_INIT_TEXT];
 
 const PER_CPU_START: &str = "__per_cpu_start";
 const COUNT: &str = "__preempt_count";
 const HOT: &str = "pcpu_hot";
 const END_OF_INIT_TEXT: &str = "_einittext";
-const START_OF_TEXT: &str = "_stext";
 
 const SECTION: &str = ".data..percpu";
 
-/// How far behind the kernel's text the per-CPU section is looked for: no kernel is larger
+/// How far in the kernel's image the per-CPU section is looked for: no kernel is larger
 /// (`arch/x86/include/asm/page_64_types.h:KERNEL_IMAGE_SIZE@6.12`: 1 GiB with KASLR, of which a
 /// kernel itself takes some ten MiB).
 const SEARCHED: u64 = 128 << 20;
@@ -101,37 +100,50 @@ pub fn find(
     online: &BTreeSet<u32>,
     peek: &mut impl Peek,
 ) -> Result<PreemptCounts, Unknown> {
-    let offsets = per_cpu_offsets(btf, online, peek)?;
-    let count = count_from_zero(btf, symbols, &offsets, peek)?;
-    let mut addresses = BTreeMap::new();
-    for (&cpu, &offset) in &offsets {
-        addresses.insert(cpu, offset.wrapping_add(count));
-    }
+    let map = OwnMap::locate(btf, online, peek)?;
+    let count = count_from_zero(btf, symbols, &map, peek)?;
+    let addresses = map
+        .offsets
+        .iter()
+        .map(|(&cpu, offset)| (cpu, offset.wrapping_add(count)))
+        .collect();
     prove(&addresses, peek)?;
     Ok(PreemptCounts { addresses })
 }
 
-/// `__per_cpu_offset[cpu]` of each CPU, from a map of our own.
-fn per_cpu_offsets(
-    btf: &Btf,
-    online: &BTreeSet<u32>,
-    peek: &mut impl Peek,
-) -> Result<BTreeMap<u32, u64>, Unknown> {
-    let pointer = u64::from(btf.member("bpf_array", "pptrs")?.byte_offset());
-    let mut offsets = BTreeMap::new();
-    for &cpu in online {
-        let found = peek.per_cpu(cpu)?;
-        let pointer = peek.read_u64(found.map.wrapping_add(pointer))?;
-        offsets.insert(cpu, found.value.wrapping_sub(pointer));
+/// What a per-CPU map of our own tells.
+struct OwnMap {
+    /// `__per_cpu_offset` of each CPU.
+    offsets: BTreeMap<u32, u64>,
+    /// The address of its table of functions: read-only data of the kernel's image.
+    operations: u64,
+}
+
+impl OwnMap {
+    fn locate(btf: &Btf, online: &BTreeSet<u32>, peek: &mut impl Peek) -> Result<Self, Unknown> {
+        let field = |structure, member| -> Result<u64, BtfError> {
+            Ok(btf.member(structure, member)?.byte_offset().into())
+        };
+        let (pointers, table) = (field("bpf_array", "pptrs")?, field("bpf_map", "ops")?);
+        let mut map = Self {
+            offsets: BTreeMap::new(),
+            operations: 0,
+        };
+        for &cpu in online {
+            let found = peek.per_cpu(cpu)?;
+            let pointer = peek.read_u64(found.map.wrapping_add(pointers))?;
+            map.offsets.insert(cpu, found.value.wrapping_sub(pointer));
+            map.operations = peek.read_u64(found.map.wrapping_add(table))?;
+        }
+        Ok(map)
     }
-    Ok(offsets)
 }
 
 /// The count's address less any CPU's offset.
 fn count_from_zero(
     btf: &Btf,
     symbols: &Symbols,
-    offsets: &BTreeMap<u32, u64>,
+    map: &OwnMap,
     peek: &mut impl Peek,
 ) -> Result<u64, Unknown> {
     let has_hot = btf.variable(SECTION, HOT)?.is_some() || symbols.address(HOT).is_some();
@@ -147,20 +159,17 @@ fn count_from_zero(
             let place = btf
                 .variable(SECTION, variable)?
                 .ok_or(Unknown::NotListed(variable))?;
-            start(btf, symbols, offsets, peek)?.wrapping_add(place.offset.into())
+            start(btf, symbols, map, peek)?.wrapping_add(place.offset.into())
         }
     };
     Ok(address.wrapping_add(within.into()))
 }
 
-/// `__per_cpu_start`: 0, or looked for behind the text, a page at a time: the section begins a page
-/// (`include/asm-generic/vmlinux.lds.h:PERCPU_SECTION@6.18`).
-fn start(
-    btf: &Btf,
-    symbols: &Symbols,
-    offsets: &BTreeMap<u32, u64>,
-    peek: &mut impl Peek,
-) -> Result<u64, Unknown> {
+/// `__per_cpu_start`: listed, or 0, or looked for in the kernel's image a page at a time, since the
+/// section begins a page (`include/asm-generic/vmlinux.lds.h:PERCPU_SECTION@6.18`): behind the init
+/// text, or where that is hidden, behind the read-only data. A wrong candidate reads the direct map
+/// as far from the per-CPU variables as it is wrong.
+fn start(btf: &Btf, symbols: &Symbols, map: &OwnMap, peek: &mut impl Peek) -> Result<u64, Unknown> {
     const SELF: &str = "this_cpu_off";
     let place = btf
         .variable(SECTION, SELF)?
@@ -171,20 +180,15 @@ fn start(
             let address = offset.wrapping_add(start).wrapping_add(place.into());
             peek.read_u64(address).is_ok_and(|value| value == offset)
         };
-        offsets.values().all(holds_itself)
+        map.offsets.values().all(holds_itself)
     };
     let listed = symbols.address(PER_CPU_START).into_iter().chain([0]);
-    let behind_text = [END_OF_INIT_TEXT, START_OF_TEXT]
-        .into_iter()
-        .filter_map(|name| symbols.address(name))
-        .take(1)
-        .flat_map(|text| {
-            let first = text / PAGE_LEN as u64 * PAGE_LEN as u64;
-            (0..SEARCHED / PAGE_LEN as u64)
-                .map_while(move |page| first.checked_add(page * PAGE_LEN as u64))
-        });
+    let image = symbols.address(END_OF_INIT_TEXT).unwrap_or(map.operations);
+    let first = image / PAGE_LEN as u64 * PAGE_LEN as u64;
+    let behind =
+        (0..SEARCHED / PAGE_LEN as u64).map_while(|page| first.checked_add(page * PAGE_LEN as u64));
     listed
-        .chain(behind_text)
+        .chain(behind)
         .find(|&start| fits(start))
         .ok_or(Unknown::NoStart)
 }
@@ -200,16 +204,12 @@ fn prove(addresses: &BTreeMap<u32, u64>, peek: &mut impl Peek) -> Result<(), Unk
     for &here in addresses.keys().filter(|cpu| allowed.contains(cpu)).take(2) {
         affinity::set(&BTreeSet::from([here]))?;
         for (&cpu, &address) in addresses {
-            check(
-                cpu,
-                address,
-                if cpu == here {
-                    Place::Task
-                } else {
-                    Place::Interrupt
-                },
-                peek,
-            )?;
+            let place = if cpu == here {
+                Place::Task
+            } else {
+                Place::Interrupt
+            };
+            check(cpu, address, place, peek)?;
         }
     }
     Ok(())

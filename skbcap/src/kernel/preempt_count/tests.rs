@@ -46,6 +46,7 @@ impl Peek for Memory {
 fn kernel(start: u64) -> Memory {
     let mut memory = Memory::default();
     memory.0.insert(MAP + 312, PPTR);
+    memory.0.insert(MAP, 0xffff_ffff_8242_0040);
     for cpu in [0, 1] {
         let this_cpu_off = offset_of(cpu).wrapping_add(start).wrapping_add(0x15028);
         memory.0.insert(this_cpu_off, offset_of(cpu));
@@ -59,6 +60,7 @@ fn types(hot: bool) -> Btf {
     let int = builder.int("int", 4);
     let long = builder.int("unsigned long", 8);
     let pointers = builder.array(long, 0);
+    builder.structure("bpf_map", 256, &[("ops", long, 0, 0)]);
     builder.structure("bpf_array", 320, &[("pptrs", pointers, 312 * 8, 0)]);
     let pcpu_hot = builder.structure(
         "pcpu_hot",
@@ -84,12 +86,12 @@ fn symbols(text: &str) -> Symbols {
 
 fn count(memory: &mut Memory, hot: bool, text: &str) -> Result<u64, Unknown> {
     let btf = types(hot);
-    let offsets = per_cpu_offsets(&btf, &BTreeSet::from([0, 1]), memory).unwrap();
+    let map = OwnMap::locate(&btf, &BTreeSet::from([0, 1]), memory).unwrap();
     assert_eq!(
-        offsets,
+        map.offsets,
         BTreeMap::from([(0, offset_of(0)), (1, offset_of(1))])
     );
-    count_from_zero(&btf, &symbols(text), &offsets, memory)
+    count_from_zero(&btf, &symbols(text), &map, memory)
 }
 
 #[test]
@@ -107,25 +109,21 @@ fn btf_tells_it_where_the_section_begins_at_zero() {
 }
 
 #[test]
-fn the_section_is_found_behind_the_text() {
+fn the_section_is_found_in_the_image() {
     let start = 0xffff_ffff_83af_9000;
-    let text = "ffffffff81000000 T _stext\nffffffff837f8910 T _einittext\n";
-    assert_eq!(
-        count(&mut kernel(start), false, text).unwrap(),
-        start + 0x15030
-    );
-    let text = "ffffffff81000000 T _stext\n";
-    assert_eq!(
-        count(&mut kernel(start), false, text).unwrap(),
-        start + 0x15030
-    );
-    assert!(matches!(
-        count(&mut kernel(start), false, ""),
-        Err(Unknown::NoStart)
-    ));
     let text = "ffffffff837f8910 T _einittext\n";
+    assert_eq!(
+        count(&mut kernel(start), false, text).unwrap(),
+        start + 0x15030
+    );
+    let hidden = "0000000000000000 T _einittext\n";
+    assert_eq!(
+        count(&mut kernel(start), false, hidden).unwrap(),
+        start + 0x15030
+    );
+    let elsewhere = &mut kernel(0x1234_5000);
     assert!(matches!(
-        count(&mut kernel(0x1234_5000), false, text),
+        count(elsewhere, false, text),
         Err(Unknown::NoStart)
     ));
 }
