@@ -130,11 +130,11 @@ impl Apt {
 
     /// Downloads exactly `packages` into the directory `into`.
     pub(crate) fn download(&self, packages: &[String], into: &Path) -> Result<()> {
-        println!(
-            "downloading {} packages: {}",
-            packages.len(),
-            packages.join(" ")
-        );
+        if packages.len() < 5 {
+            println!("downloading {}", packages.join(" "));
+        } else {
+            println!("downloading {} packages", packages.len());
+        }
         fs::create_dir_all(into)?;
         let mut command = self.command("apt-get");
         quiet(

@@ -54,7 +54,7 @@ pub(crate) fn main(cache: &Cache, with_guests: bool) -> Result<bool> {
             .chain(env::split_paths(&path));
         let path = env::join_paths(dirs).context("the cache's path has a colon")?;
         run(cargo()
-            .args(["test", "--workspace", "--locked"])
+            .args(["test", "--workspace", "--locked", "--no-fail-fast"])
             .env("PATH", path))
     });
     step("documentation", &mut || {
@@ -73,8 +73,7 @@ pub(crate) fn main(cache: &Cache, with_guests: bool) -> Result<bool> {
         let begun = Instant::now();
         match vm::all(cache) {
             Ok(guests) => {
-                count.passed += guests.passed;
-                count.failed += guests.failed;
+                count.add(guests);
                 println!("== tests in guests: {:.0} s", begun.elapsed().as_secs_f64());
             }
             Err(error) => {

@@ -17,6 +17,7 @@ use crate::run::output;
 
 /// What is in the root; each with all that it depends on.
 const PACKAGES: &[&str] = &[
+    "bpftool",
     "busybox-static",
     "dash",
     "ethtool",
@@ -29,6 +30,8 @@ const PACKAGES: &[&str] = &[
     "qemu-system-x86",
     "tcpdump",
     "tshark",
+    "util-linux",
+    "wireguard-tools",
     "wireshark-common",
     "xz-utils",
 ];

@@ -20,11 +20,18 @@ use crate::tools::Tools;
 /// Debian's programs in the guest, by their place below `usr`.
 const PROGRAMS: &[&str] = &[
     "bin/busybox",
+    "bin/chrt",
     "bin/dash",
     "bin/iperf3",
     "bin/kmod",
+    "bin/nsenter",
     "bin/ping",
+    "bin/setpriv",
+    "bin/taskset",
     "bin/tcpdump",
+    "bin/unshare",
+    "bin/wg",
+    "sbin/bpftool",
     "sbin/bridge",
     "sbin/capsh",
     "sbin/ethtool",

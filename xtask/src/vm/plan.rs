@@ -30,7 +30,7 @@ pub(crate) struct Machine {
     pub(crate) memory: Option<u32>,
     /// `alone`: one test in the guest, and no other guest beside it.
     pub(crate) alone: bool,
-    /// `icount`: time counts instructions.
+    /// `icount`, or a name that begins with `icount_`: time counts instructions.
     pub(crate) icount: bool,
 }
 
@@ -39,11 +39,17 @@ impl Test {
     fn parse(line: &str) -> Result<Self> {
         let mut words = line.split_whitespace();
         let name = words.next().context("an empty line")?.to_owned();
+        // What measures instructions is named so, and needs no key.
+        let icount = name.starts_with("icount_");
+        let machine = Machine {
+            icount,
+            ..Machine::default()
+        };
         let mut test = Self {
             name,
             seconds: SECONDS,
             since: None,
-            machine: Machine::default(),
+            machine,
         };
         for word in words {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -145,7 +151,7 @@ mod tests {
     use super::{guests, parse, select};
 
     const LIST: &str = "boot\nload alone smp=1\nlock append=lockdown=integrity append=quiet\n\
-                        netkit since=6.12\nicount_send icount alone seconds=9\n";
+                        netkit since=6.12\nicount_send alone seconds=9\n";
 
     #[test]
     fn tests_that_want_the_same_machine_share_a_guest() {

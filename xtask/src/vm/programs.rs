@@ -61,3 +61,16 @@ fn executable(message: &str) -> Option<&str> {
     let (path, _) = rest.split_once('"')?;
     Some(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::executable;
+
+    #[test]
+    fn only_programs_have_an_executable() {
+        let program = r#"{"reason":"compiler-artifact","executable":"/t/guest","fresh":true}"#;
+        assert_eq!(executable(program), Some("/t/guest"));
+        let library = r#"{"reason":"compiler-artifact","executable":null,"fresh":true}"#;
+        assert_eq!(executable(library), None);
+    }
+}

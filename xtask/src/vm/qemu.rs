@@ -50,6 +50,16 @@ pub(crate) struct Guest<'a> {
     pub(crate) append: &'a str,
 }
 
+/// What follows on a line of the console.
+pub(crate) enum Next {
+    /// Nothing changes.
+    Go,
+    /// What comes next must come within this time.
+    Within(Duration),
+    /// The guest is not needed any longer.
+    Stop,
+}
+
 /// How a guest ended.
 #[derive(Debug, PartialEq)]
 pub(crate) enum End {
@@ -90,7 +100,7 @@ impl Guest<'_> {
                 "-cpu",
                 "max,erms=off,fsrm=off",
             ]);
-            append.push_str(" nokaslr");
+            append.push_str(" nokaslr skbcap.icount");
         } else {
             command.arg("-smp").arg(smp.to_string());
             match accelerator {
@@ -112,7 +122,10 @@ impl Guest<'_> {
         command.arg("-kernel").arg(self.kernel.vmlinuz());
         command.arg("-initrd").arg(self.initramfs);
         command.arg("-append").arg(append);
-        command.args(["-device", "virtio-rng-pci"]);
+        if !self.machine.icount {
+            // Where instructions count, the thread that reads it would too.
+            command.args(["-device", "virtio-rng-pci"]);
+        }
         if let Some(disk) = self.disk {
             let disk = disk
                 .to_str()
@@ -127,15 +140,15 @@ impl Guest<'_> {
     }
 
     /// Boots it, gives each line of the console to `line`, and keeps all of
-    /// them in the file `console`. Stops it after `limit`, or as soon as
-    /// `line` says so by returning `false`.
+    /// them in the file `console`. Stops it after `limit`, which `line` can
+    /// set anew, or as soon as `line` says so.
     pub(crate) fn run(
         &self,
         tools: &Tools,
         accelerator: Accelerator,
         console: &Path,
         limit: Duration,
-        mut line: impl FnMut(&str) -> bool,
+        mut line: impl FnMut(&str) -> Next,
     ) -> Result<End> {
         let mut log = File::create(console)?;
         let mut command = self.command(tools, accelerator)?;
@@ -153,7 +166,7 @@ impl Guest<'_> {
                 }
             }
         });
-        let deadline = Instant::now() + limit;
+        let mut deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match receive.recv_timeout(left) {
@@ -161,8 +174,10 @@ impl Guest<'_> {
                     let text = String::from_utf8_lossy(&bytes);
                     let text = text.trim_end_matches('\r');
                     writeln!(log, "{text}")?;
-                    if !line(text) {
-                        return Ok(End::Stopped);
+                    match line(text) {
+                        Next::Go => {}
+                        Next::Within(limit) => deadline = Instant::now() + limit,
+                        Next::Stop => return Ok(End::Stopped),
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => return Ok(End::Stopped),
@@ -199,7 +214,12 @@ impl Drop for Stopped {
 impl Accelerator {
     /// KVM where it works, which a device file alone does not say: a guest
     /// must have booted. The outcome holds until the machine boots again.
-    pub(crate) fn find(cache: &Cache, tools: &Tools, kernel: &Image) -> Result<Self> {
+    pub(crate) fn find(
+        cache: &Cache,
+        tools: &Tools,
+        kernel: &Image,
+        system: &System,
+    ) -> Result<Self> {
         if File::options()
             .read(true)
             .write(true)
@@ -220,7 +240,6 @@ impl Accelerator {
         println!("trying whether KVM works");
         let dir = Scratch::new()?;
         let initramfs = dir.0.join("initramfs");
-        let system = System::get(cache, tools, kernel)?;
         system.write(
             &Payload {
                 programs: &[],
@@ -239,7 +258,7 @@ impl Accelerator {
         let mut up = false;
         guest.run(tools, Self::Kvm, &dir.0.join("console"), BOOT_KVM, |line| {
             up |= line.contains(UP);
-            !up
+            if up { Next::Stop } else { Next::Go }
         })?;
         println!(
             "KVM {}",
@@ -264,10 +283,25 @@ impl Scratch {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         // A number only has to differ from the others.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{number}", std::process::id());
-        let dir = crate::repository().join("target/vm-scratch").join(name);
+        let all = crate::repository().join("target/vm-scratch");
+        if number == 0 {
+            remove_left(&all);
+        }
+        let dir = all.join(format!("{}-{number}", std::process::id()));
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         Ok(Self(dir))
+    }
+}
+
+/// Removes what runs left behind that were killed.
+fn remove_left(all: &Path) {
+    for entry in fs::read_dir(all).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.split('-').next().unwrap_or(&name);
+        if !Path::new("/proc").join(pid).exists() {
+            // Another run may be doing the same.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! directory for each test. Reads only; a disk without results is no error.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -18,6 +18,16 @@ pub(crate) fn create(disk: &Path) -> Result<()> {
     File::create(disk)
         .and_then(|file| file.set_len(SIZE))
         .with_context(|| format!("cannot make {}", disk.display()))
+}
+
+/// Empties the directory of a test's results.
+pub(crate) fn clear(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display())),
+    }
 }
 
 /// Unpacks the results into `dir`. `false`: the guest did not come to write

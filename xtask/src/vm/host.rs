@@ -1,0 +1,232 @@
+//! The guests of one run: what they are booted from, several at a time, and
+//! what is told of each test. Knows nothing of what tests do.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::initramfs::{Payload, System};
+use super::plan::{Guest, Machine};
+use super::programs::Programs;
+use super::qemu::{self, Accelerator, BOOT, End, Next, Scratch, UP};
+use super::{Count, Options, results, results_dir};
+use crate::cache::Cache;
+use crate::kernels::{Image, KERNELS};
+use crate::tools::Tools;
+
+/// How long a guest may take between two tests and for its end.
+const BETWEEN: Duration = Duration::from_secs(60);
+
+/// What all guests need.
+pub(crate) struct Host {
+    /// QEMU and the guests' programs.
+    pub(crate) tools: Tools,
+    /// The kernels that were asked for, oldest first.
+    pub(crate) systems: Vec<Bootable>,
+    /// What executes the guests.
+    pub(crate) accelerator: Accelerator,
+}
+
+/// A kernel with its files.
+pub(crate) struct Bootable {
+    /// The kernel's place among all.
+    pub(crate) place: usize,
+    /// The kernel.
+    pub(crate) image: Image,
+    /// What it boots with.
+    pub(crate) system: System,
+}
+
+impl Host {
+    /// Fetches and makes what is not there.
+    pub(crate) fn get(cache: &Cache, options: &Options) -> Result<Self> {
+        let tools = Tools::get(cache)?;
+        let mut systems = Vec::new();
+        for (place, kernel) in KERNELS.iter().enumerate() {
+            if !options.kernels.is_empty() && !options.kernels.iter().any(|n| n == kernel.name) {
+                continue;
+            }
+            let image = kernel.get(cache, &tools)?;
+            let system = System::get(cache, &tools, &image)?;
+            systems.push(Bootable {
+                place,
+                image,
+                system,
+            });
+        }
+        let first = systems.first().context("no kernel was asked for")?;
+        let accelerator = Accelerator::find(cache, &tools, &first.image, &first.system)?;
+        Ok(Self {
+            tools,
+            systems,
+            accelerator,
+        })
+    }
+
+    /// Runs `guests`, `jobs` at a time.
+    pub(crate) fn run_all(
+        &self,
+        options: &Options,
+        programs: &Programs,
+        guests: Vec<Guest>,
+        jobs: usize,
+    ) -> Result<Count> {
+        let queue = Mutex::new(VecDeque::from(guests));
+        let stop = AtomicBool::new(false);
+        let next = || {
+            // Only to end early; the counts come by way of the threads' end.
+            if stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            queue.lock().ok()?.pop_front()
+        };
+        let work = || -> Result<Count> {
+            let mut count = Count::default();
+            while let Some(guest) = next() {
+                let one = self.run_one(options, programs, &guest);
+                if !options.keep_going && one.as_ref().map_or(true, |one| one.failed > 0) {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                count.add(one?);
+            }
+            Ok(count)
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+            let mut total = Count::default();
+            for thread in threads {
+                let Ok(count) = thread.join() else {
+                    bail!("a guest's thread panicked")
+                };
+                total.add(count?);
+            }
+            Ok(total)
+        })
+    }
+
+    /// Runs one guest and prints how its tests ended.
+    fn run_one(&self, options: &Options, programs: &Programs, guest: &Guest) -> Result<Count> {
+        let bootable = self
+            .systems
+            .iter()
+            .find(|system| system.place == guest.kernel);
+        let bootable = bootable.context("a guest's kernel is one that was asked for")?;
+        let kernel = bootable.image.name;
+        let scratch = Scratch::new()?;
+        let initramfs = scratch.0.join("initramfs");
+        let tests: String = guest
+            .tests
+            .iter()
+            .map(|test| format!("{} {}\n", test.name, test.seconds))
+            .collect();
+        let payload = Payload {
+            programs: &programs.paths,
+            tests: &tests,
+        };
+        bootable.system.write(&payload, &initramfs)?;
+        let disk = scratch.0.join("disk");
+        results::create(&disk)?;
+        let results = results_dir(kernel);
+        for test in &guest.tests {
+            results::clear(&results.join(&test.name))?;
+        }
+        let machine = Machine {
+            smp: guest.machine.smp.or(options.smp),
+            ..guest.machine.clone()
+        };
+        let qemu = qemu::Guest {
+            kernel: &bootable.image,
+            initramfs: &initramfs,
+            disk: Some(&disk),
+            machine: &machine,
+            append: &options.append,
+        };
+        let console = results.join(&guest.tests[0].name).join("console");
+        // How long what comes next may take: a test's own time, with which
+        // the guest itself is strict, and what goes on around it.
+        let mut limits = guest
+            .tests
+            .iter()
+            .map(|test| BETWEEN + seconds(test.seconds));
+        let mut next = || Next::Within(limits.next().unwrap_or(BETWEEN));
+        let mut verdicts = Vec::new();
+        let end = qemu.run(&self.tools, self.accelerator, &console, BOOT, |line| {
+            if line.contains(UP) {
+                return next();
+            }
+            // The kernel may have written before it on the same line.
+            if let Some((_, verdict)) = line.split_once("skbcap-guest: test ") {
+                println!("{kernel:<6} {verdict}");
+                verdicts.push(verdict.to_owned());
+                return next();
+            }
+            Next::Go
+        })?;
+        let whole = results::unpack(&disk, &results)?;
+        let count = tell(kernel, guest, &verdicts, &end, &results);
+        if !whole {
+            println!(
+                "{kernel:<6} left no results; the end of {}:",
+                console.display()
+            );
+            tell_log(&console, 60);
+        }
+        Ok(count)
+    }
+}
+
+/// Counts the verdicts; prints the logs of failed tests, and which tests never
+/// ended.
+fn tell(kernel: &str, guest: &Guest, verdicts: &[String], end: &End, results: &Path) -> Count {
+    let mut count = Count::default();
+    let mut died = false;
+    for test in &guest.tests {
+        let prefix = format!("{} ... ", test.name);
+        let verdict = verdicts
+            .iter()
+            .find_map(|verdict| verdict.strip_prefix(&prefix));
+        let dir = results.join(&test.name);
+        match verdict {
+            Some(verdict) if verdict.starts_with("ok") => {
+                count.passed += 1;
+                continue;
+            }
+            Some(_) if dir.join("log").exists() => {
+                println!("{kernel:<6} {}: {}", test.name, dir.join("log").display());
+                tell_log(&dir.join("log"), 200);
+            }
+            Some(_) => {}
+            None => {
+                let why = match end {
+                    _ if died => "not run",
+                    End::Off => "the guest died",
+                    End::Stopped => "the guest hung",
+                };
+                died = true;
+                println!("{kernel:<6} {} ... FAILED: {why}", test.name);
+            }
+        }
+        count.failed += 1;
+    }
+    count
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
+
+/// Prints the last `most` lines of a log, set in.
+fn tell_log(path: &Path, most: usize) {
+    let log = fs::read(path).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<_> = log.lines().collect();
+    for line in &lines[lines.len().saturating_sub(most)..] {
+        println!("       | {line}");
+    }
+}
