@@ -43,6 +43,13 @@ impl Geometry {
         u64::from(self.segment_len) * u64::from(self.segments)
     }
 
+    /// Whether a record with `captured_len` bytes of data may begin anywhere in a segment.
+    #[must_use]
+    pub fn fits(&self, captured_len: u32) -> bool {
+        u64::from(self.segment_len) + u64::from(HEADER_LEN) + u64::from(captured_len)
+            <= u64::from(self.value_len)
+    }
+
     /// Bytes of memory that a ring takes.
     #[must_use]
     pub fn ring_bytes(&self) -> u64 {

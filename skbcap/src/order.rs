@@ -109,7 +109,7 @@ impl<'m> Order<'m> {
         let record_len = frame.header.record_len;
         let result = consume(frame);
         ring.advance(record_len);
-        if ring.unreleased() * RELEASE_SHARE > ring.geometry().capacity() {
+        if ring.unreleased() * RELEASE_SHARE > ring.geometry().usable_bytes() {
             ring.release();
         }
         self.queue(number)?;
@@ -132,7 +132,7 @@ impl<'m> Order<'m> {
     /// Asks every ring for the doorbell; see [`Ring::arm`]. `bytes` is told each ring's capacity.
     pub fn arm(&self, bytes: impl Fn(u64) -> u64) {
         for ring in &self.rings {
-            ring.arm(bytes(ring.geometry().capacity()).max(1));
+            ring.arm(bytes(ring.geometry().usable_bytes()).max(1));
         }
     }
 
@@ -148,7 +148,7 @@ impl<'m> Order<'m> {
     pub fn fullest_percent(&self) -> u64 {
         self.rings
             .iter()
-            .map(|ring| ring.fill() * 100 / ring.geometry().capacity().max(1))
+            .map(|ring| ring.fill() * 100 / ring.geometry().usable_bytes().max(1))
             .max()
             .unwrap_or(0)
     }
@@ -157,7 +157,10 @@ impl<'m> Order<'m> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::{Geometry, OwnedMemory, Writer};
+    use crate::{
+        geometry::Geometry,
+        ring::{OwnedMemory, Writer},
+    };
     use proptest::prelude::*;
     use skbcap_common::{Hook, RecordHeader};
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -175,6 +178,8 @@ mod tests {
         let geometry = Geometry {
             segments: 2,
             segment_len,
+            slack_len: 512,
+            chunk_len: 1,
             value_len: segment_len + 512,
         };
         (0..count).map(|_| OwnedMemory::new(geometry)).collect()

@@ -3,13 +3,11 @@
 //! Numbers only: no name is ever looked up. Takes any bytes whatever without a panic. Knows frames
 //! and link types, and nothing of where lines go.
 
-mod escape;
 mod ip;
 mod line;
 mod packet;
 mod transport;
 
-pub use escape::Escaped;
 pub use line::write_line;
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! The second is obeyed inside the handler, so it works while the main thread is stuck in a write
 //! to a full pipe. SIGPIPE is ignored by Rust's runtime before `main`: a closed pipe is an error
-//! of the write that meets it ([`std::io::ErrorKind::BrokenPipe`]).
+//! of the write that meets it ([`std::io::ErrorKind::BrokenPipe`]). So is a file that reaches its
+//! limit (`ulimit -f`), which SIGXFSZ would kill for.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, low_level::pipe};
 
 /// A signal that asks for the end.
@@ -51,6 +52,7 @@ impl Signals {
             flag::register_usize(signal, Arc::clone(&number), signal.unsigned_abs() as usize)?;
             pipe::register(signal, sender.try_clone()?)?;
         }
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         Ok(Self { wake, number })
     }
 

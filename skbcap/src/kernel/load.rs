@@ -26,7 +26,7 @@ use super::{
     missed,
     object::{self, ObjectError},
 };
-use crate::ring::{Geometry, Memory};
+use crate::{geometry::Geometry, ring::Memory};
 
 /// The function that the kprobe is attached to.
 pub const FUNCTION: &str = "__dev_queue_xmit";
@@ -46,8 +46,6 @@ pub struct Options {
     pub geometry: Geometry,
     /// The most bytes of a frame to capture.
     pub snaplen: u32,
-    /// The most bytes to read from one address at once; see [`Config::chunk_len`].
-    pub chunk_len: u32,
     /// The inode number of the network namespace to capture in, `None` for all.
     pub netns: Option<u32>,
     /// The names of the interfaces to capture on, empty for all; at most [`MAX_INTERFACES`].
@@ -319,16 +317,16 @@ fn config(options: &Options, cpus: u32) -> Config {
     let Options {
         geometry,
         snaplen,
-        chunk_len,
         interfaces,
         ..
     } = options;
+    let chunk_len = geometry.chunk_len;
     assert!(interfaces.len() <= MAX_INTERFACES, "too many interfaces");
     assert!(
-        *snaplen >= 1 && *snaplen <= skbcap_common::MAX_SNAPLEN && chunk_len <= snaplen
+        *snaplen >= 1 && *snaplen <= skbcap_common::MAX_SNAPLEN && chunk_len <= *snaplen
             // The verifier allows for a whole chunk behind the snapshot length, and a tag is
             // written before the length is looked at.
-            && geometry.fits(snaplen + chunk_len.max(&16) + 8),
+            && geometry.fits((snaplen + chunk_len).max(16)),
         "a snapshot length that does not fit the segments"
     );
     let mut names = [[0; 16]; MAX_INTERFACES];
@@ -339,7 +337,7 @@ fn config(options: &Options, cpus: u32) -> Config {
         segments: geometry.segments,
         segment_len: geometry.segment_len,
         snaplen: *snaplen,
-        chunk_len: *chunk_len,
+        chunk_len,
         netns: options.netns.unwrap_or(0),
         interface_count: interfaces.len() as u32,
         interfaces: names,

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use skbcap_common::Context;
 
-use super::escape::Escaped;
 use super::packet::{self, Bytes};
 use crate::decode::Frame;
+use crate::escape::escape_into;
 
 /// Where this machine is, asked once: `TZ`, else `/etc/localtime`, else UTC.
 static LOCAL: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
@@ -48,7 +48,7 @@ pub(super) fn write_line_in(
     zone: &TimeZone,
 ) -> io::Result<()> {
     write_time(out, wall_time_ns, zone)?;
-    write!(out, " {} Out ", Escaped(frame.interface_name()))?;
+    write!(out, " {} Out ", escaped(frame.interface_name()))?;
     write_sender(out, frame)?;
     out.write_all(b" ")?;
     let bytes = Bytes::new(frame.data, frame.header.len as usize);
@@ -72,7 +72,7 @@ fn write_time(out: &mut impl Write, wall_time_ns: u64, zone: &TimeZone) -> io::R
 
 fn write_sender(out: &mut impl Write, frame: &Frame<'_>) -> io::Result<()> {
     let tgid = frame.header.tgid;
-    let comm = Escaped(frame.comm());
+    let comm = escaped(frame.comm());
     let interrupt = match frame.context() {
         Context::Task => return write!(out, "{comm}[{tgid}]"),
         Context::Unknown => return write!(out, "(perhaps {comm}[{tgid}])"),
@@ -84,4 +84,11 @@ fn write_sender(out: &mut impl Write, frame: &Frame<'_>) -> io::Result<()> {
     } else {
         write!(out, "({interrupt} on {comm}[{tgid}])")
     }
+}
+
+/// A name that can't steer a terminal.
+fn escaped(name: &[u8]) -> String {
+    let mut text = String::with_capacity(name.len());
+    escape_into(&mut text, name, b"");
+    text
 }

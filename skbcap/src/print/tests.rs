@@ -117,7 +117,7 @@ fn names_are_escaped() {
     header.ifname[..4].copy_from_slice(b"e\x07h0");
     let line = line(&header, &ntp(), ETHERNET);
     assert!(
-        line.contains(" e\\u{7}h0 Out a\\nb\\u{1b}[31m[1058] IP "),
+        line.contains(" e\\x07h0 Out a\\x0ab\\x1b[31m[1058] IP "),
         "{line}"
     );
 }

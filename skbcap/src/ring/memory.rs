@@ -2,41 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::geometry::Geometry;
 use skbcap_common::{
     Control, InterfaceDrops,
     control::{INTERFACE_DROPS, InterfaceDropsTable, NO_RING},
-    record::HEADER_LEN,
 };
-
-/// How a ring's memory is divided. All lengths in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
-    /// Segments in the ring, at least 1.
-    pub segments: u32,
-    /// Nominal length of a segment: a record begins below this. A multiple of 8.
-    pub segment_len: u32,
-    /// Length of the memory of a segment with the slack behind it. A multiple of 8.
-    pub value_len: u32,
-}
-
-impl Geometry {
-    /// Whether a record with `captured_len` bytes of data may begin anywhere in a segment.
-    #[must_use]
-    pub fn fits(&self, captured_len: u32) -> bool {
-        u64::from(self.segment_len) + u64::from(HEADER_LEN) + u64::from(captured_len)
-            <= u64::from(self.value_len)
-    }
-
-    /// Bytes of records that the ring surely holds.
-    #[must_use]
-    pub fn capacity(&self) -> u64 {
-        u64::from(self.segments) * u64::from(self.segment_len)
-    }
-
-    fn words(&self) -> usize {
-        self.segments as usize * self.value_len as usize / 8
-    }
-}
 
 /// One ring's memory, shared with its writer.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +43,11 @@ impl<'m> Memory<'m> {
     ) -> Self {
         assert_eq!(control.len(), CONTROL_WORDS, "a control block's length");
         assert_eq!(drops.len(), DROPS_WORDS, "a drop table's length");
-        assert_eq!(segments.len(), geometry.words(), "the segments' length");
+        assert_eq!(
+            segments.len(),
+            geometry.ring_bytes() as usize / 8,
+            "the segments' length"
+        );
         assert!(
             geometry.segments > 0 && geometry.segment_len > 0,
             "an empty ring"
@@ -170,7 +144,7 @@ impl OwnedMemory {
         let memory = Self {
             control: zeros(CONTROL_WORDS),
             drops: zeros(DROPS_WORDS),
-            segments: zeros(geometry.words()),
+            segments: zeros(geometry.ring_bytes() as usize / 8),
             geometry,
         };
         memory.as_memory().prepare(Some(0), 0);

@@ -11,6 +11,7 @@ use skbcap_common::{
 use super::memory::{Memory, word};
 use crate::{
     decode::{DecodeError, Frame},
+    geometry::Geometry,
     stats::Stats,
 };
 
@@ -208,7 +209,7 @@ impl<'m> Ring<'m> {
 
     /// How the ring's memory is divided.
     #[must_use]
-    pub fn geometry(&self) -> super::Geometry {
+    pub fn geometry(&self) -> Geometry {
         self.memory.geometry()
     }
 

@@ -46,34 +46,18 @@ impl<'m> Writer<'m> {
         add(&memory, word!(seen));
         let sequence = add(&memory, word!(sequence));
 
-        let record_len = record::record_len(data.len() as u32);
-        let tail = Position(memory.control(word!(tail)).load(Ordering::Acquire));
-        let geometry = memory.geometry();
-        let room = geometry.fits(data.len() as u32)
-            && self.head.has_room(record_len, tail, geometry.segments);
+        let header = RecordHeader {
+            version: skbcap_common::VERSION,
+            time_ns,
+            sequence,
+            captured_len: data.len() as u32,
+            len: header.len.max(data.len() as u32),
+            dropped: self.dropped(header.netns, header.ifindex) as u32,
+            ..*header
+        };
+        let room = self.put(&header, data);
         if room {
-            let header = RecordHeader {
-                record_len,
-                version: skbcap_common::VERSION,
-                time_ns,
-                sequence,
-                captured_len: data.len() as u32,
-                len: header.len.max(data.len() as u32),
-                dropped: self.dropped(header.netns, header.ifindex) as u32,
-                ..*header
-            };
-            let words = &memory.segment(self.head.segment())[self.head.offset() as usize / 8..];
-            let bytes = header.as_bytes().chunks(8).chain(data.chunks(8));
-            for (word, bytes) in words.iter().zip(bytes) {
-                let mut value = [0; 8];
-                value[..bytes.len()].copy_from_slice(bytes);
-                word.store(u64::from_le_bytes(value), Ordering::Relaxed);
-            }
             add(&memory, word!(captured));
-            self.head = self.head.after(record_len, geometry.segment_len);
-            memory
-                .control(word!(head))
-                .store(self.head.0, Ordering::Release);
         } else {
             add(&memory, word!(dropped_ring_full));
             self.count_drop(header.netns, header.ifindex);
@@ -81,6 +65,36 @@ impl<'m> Writer<'m> {
         busy.store(0, Ordering::Release);
         fence(Ordering::SeqCst);
         room.then(|| self.wakes())
+    }
+
+    /// Puts a record into the ring as it is but for its length, and counts nothing. Returns whether
+    /// there was room.
+    pub fn put(&mut self, header: &RecordHeader, data: &[u8]) -> bool {
+        let memory = self.memory;
+        let geometry = memory.geometry();
+        let record_len = record::record_len(data.len() as u32);
+        let tail = Position(memory.control(word!(tail)).load(Ordering::Acquire));
+        if !geometry.fits(data.len() as u32)
+            || !self.head.has_room(record_len, tail, geometry.segments)
+        {
+            return false;
+        }
+        let header = RecordHeader {
+            record_len,
+            ..*header
+        };
+        let words = &memory.segment(self.head.segment())[self.head.offset() as usize / 8..];
+        let bytes = header.as_bytes().chunks(8).chain(data.chunks(8));
+        for (word, bytes) in words.iter().zip(bytes) {
+            let mut value = [0; 8];
+            value[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_le_bytes(value), Ordering::Relaxed);
+        }
+        self.head = self.head.after(record_len, geometry.segment_len);
+        memory
+            .control(word!(head))
+            .store(self.head.0, Ordering::Release);
+        true
     }
 
     fn wakes(&self) -> bool {
@@ -135,9 +149,9 @@ fn add(memory: &Memory<'_>, word: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Geometry, OwnedMemory, Ring};
+    use super::super::{OwnedMemory, Ring};
     use super::*;
-    use crate::stats::Stats;
+    use crate::{geometry::Geometry, stats::Stats};
     use proptest::prelude::*;
     use skbcap_common::Hook;
     use std::sync::atomic::AtomicBool;
@@ -154,6 +168,8 @@ mod tests {
         Geometry {
             segments,
             segment_len,
+            slack_len: 2048,
+            chunk_len: 1,
             value_len: segment_len + 2048,
         }
     }

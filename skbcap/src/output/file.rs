@@ -1,0 +1,185 @@
+//! Where a capture file's bytes go: a file, a pipe or standard output.
+//!
+//! Owns the descriptor, and cuts a file back where its end is not whole. Knows nothing of blocks.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags};
+
+use crate::config::Output;
+
+/// The output could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file could not be created.
+    #[error("cannot write to {}{}", path.display(), hint(source))]
+    Create {
+        /// What `-w` names.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Standard output is a terminal.
+    #[error(
+        "standard output is a terminal, which cannot show pcapng: use -w FILE, or a pipe as in \
+         'skbcap -w - | wireshark -k -i -', or leave out -w to print lines"
+    )]
+    Terminal,
+    /// Standard output is closed or cannot be used.
+    #[error("cannot write to standard output")]
+    Stdout(#[source] io::Error),
+}
+
+/// What to do about it.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::IsADirectory => "; -w takes a file's name",
+        ErrorKind::NotFound => "; make its directory first",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "; name another place",
+        _ => "",
+    }
+}
+
+/// A file, a device, a pipe: whatever `-w` names.
+#[derive(Debug)]
+pub struct FileOutput {
+    file: File,
+    is_regular: bool,
+    /// Where in the file the first byte was written.
+    start: u64,
+}
+
+impl FileOutput {
+    /// Opens what `output` names, so that it can't fail for its name once frames come in;
+    /// nothing if lines are to be printed. A file is created, or emptied.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written to, or is a terminal.
+    pub fn open(output: &Output) -> Result<Option<Self>, OpenError> {
+        match output {
+            Output::Print => Ok(None),
+            Output::File(path) => Self::create(path).map(Some),
+            Output::Stdout => Self::stdout().map(Some),
+        }
+    }
+
+    fn create(path: &Path) -> Result<Self, OpenError> {
+        File::create(path)
+            .and_then(Self::new)
+            .map_err(|source| OpenError::Create {
+                path: path.to_owned(),
+                source,
+            })
+    }
+
+    fn stdout() -> Result<Self, OpenError> {
+        let stdout = io::stdout();
+        if stdout.is_terminal() {
+            return Err(OpenError::Terminal);
+        }
+        // A descriptor of its own: Rust's `Stdout` would buffer lines.
+        stdout
+            .as_fd()
+            .try_clone_to_owned()
+            .and_then(|fd| Self::new(File::from(fd)))
+            .map_err(OpenError::Stdout)
+    }
+
+    fn new(mut file: File) -> io::Result<Self> {
+        let is_regular = file.metadata()?.is_file();
+        let start = if is_regular {
+            file.stream_position()?
+        } else {
+            0
+        };
+        Ok(Self {
+            file,
+            is_regular,
+            start,
+        })
+    }
+}
+
+impl Write for FileOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.file.write(bytes) {
+                // Whoever shares this pipe with us has made it non-blocking.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    match rustix::event::poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], None)
+                    {
+                        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl FileOutput {
+    /// Cuts the file back to the first `len` bytes that were written to it, where that is
+    /// possible: on a pipe the rest is gone.
+    ///
+    /// # Errors
+    ///
+    /// When it should have been possible.
+    pub fn keep(&mut self, len: u64) -> io::Result<()> {
+        if !self.is_regular {
+            return Ok(());
+        }
+        let end = self.file.stream_position()?;
+        let kept = self.start.saturating_add(len);
+        // Standard output may stand in the middle of a file: leave what follows alone.
+        if kept < end && end == self.file.metadata()?.len() {
+            self.file.set_len(kept)?;
+            self.file.seek(SeekFrom::Start(kept))?;
+        }
+        Ok(())
+    }
+
+    /// Whether somebody may be waiting for what is written: it is no regular file.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !self.is_regular
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_cut_back_to_what_was_whole() {
+        let path = std::env::temp_dir().join(format!("skbcap-keep-{}", std::process::id()));
+        let mut output = FileOutput::create(&path).unwrap();
+        output.write_all(b"a whole block, half").unwrap();
+        output.keep(13).unwrap();
+        output.write_all(b"!").unwrap();
+        output.keep(100).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"a whole block!");
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_name_that_can_not_be_written_is_told_with_what_to_do() {
+        let refused = |path: &str| FileOutput::create(Path::new(path)).unwrap_err().to_string();
+        assert_eq!(
+            refused("/"),
+            "cannot write to /: it is a directory; -w takes a file's name"
+        );
+        assert_eq!(
+            refused("/nowhere/out.pcapng"),
+            "cannot write to /nowhere/out.pcapng: its directory does not exist"
+        );
+    }
+}

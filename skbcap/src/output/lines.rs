@@ -1,0 +1,56 @@
+//! Frames become lines on standard output.
+
+use std::io::{self, BufWriter, Write};
+
+use skbcap_common::InterfaceDrops;
+
+use super::{Outcome, Sink};
+use crate::{decode::Frame, link_type, print};
+
+/// Lines for a person.
+#[derive(Debug)]
+pub struct Lines<W: Write> {
+    out: BufWriter<W>,
+}
+
+impl<W: Write> Lines<W> {
+    /// Writes lines to `out`.
+    pub fn new(out: W) -> Self {
+        Self {
+            out: BufWriter::new(out),
+        }
+    }
+}
+
+/// A line of a frame that no capture file could hold shows its length: it starts with nothing that
+/// could be decoded. `LINKTYPE_USER0` is nobody's.
+const UNKNOWN_LINK_TYPE: u16 = 147;
+
+impl<W: Write> Sink for Lines<W> {
+    fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
+        let link_type =
+            link_type::of_device(frame.header.dev_type).map_or(UNKNOWN_LINK_TYPE, |kind| kind.0);
+        print::write_line(&mut self.out, frame, link_type, wall_ns)?;
+        Ok(Outcome::Written)
+    }
+
+    fn clock_was_set(&mut self, _by_ns: i64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn finish(&mut self, _drops: &[InterfaceDrops], _end_ns: u64) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn notices(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,79 @@
+//! Where frames go: a capture file or pipe, or lines for a person.
+//!
+//! Owns the one seam between the pipeline and every format ([`Sink`]). Knows no kernel.
+
+mod file;
+mod lines;
+mod pcapng;
+
+use std::io;
+
+use skbcap_common::InterfaceDrops;
+
+pub use self::{
+    file::{FileOutput, OpenError},
+    lines::Lines,
+    pcapng::PcapngFile,
+};
+use crate::decode::Frame;
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was written.
+    Written,
+    /// Its device's type has no link type in a capture file.
+    UnsupportedLinkType,
+}
+
+/// The machine and the program, as a capture file names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The processor's architecture, such as `x86_64`.
+    pub hardware: String,
+    /// The operating system with its release, such as `Linux 6.12.1`.
+    pub os: String,
+    /// This program with its version.
+    pub application: String,
+    /// Facts about the capture that a reader of the file needs, a line each.
+    pub comments: Vec<String>,
+}
+
+/// A place for frames.
+pub trait Sink {
+    /// Takes one frame, sent at `wall_ns` (nanoseconds since 1970 UTC). Frames come in time order.
+    ///
+    /// # Errors
+    ///
+    /// What the output says: `StorageFull` for a full disk, `BrokenPipe` for a closed pipe.
+    fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome>;
+
+    /// The wall clock was set, by so many nanoseconds; the frames from here on are dated by the
+    /// new one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::frame`].
+    fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()>;
+
+    /// Passes on what was taken so far.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::frame`].
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Ends the output. `drops` is what the kernel side dropped, by interface, over all CPUs;
+    /// `end_ns` the wall clock's time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::frame`].
+    fn finish(&mut self, drops: &[InterfaceDrops], end_ns: u64) -> io::Result<()>;
+
+    /// Whether somebody waits for what is written: a pipe or a terminal, not a file.
+    fn is_live(&self) -> bool;
+
+    /// What the user should be told about the output, once each.
+    fn notices(&mut self) -> Vec<String>;
+}
