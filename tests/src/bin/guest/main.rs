@@ -8,8 +8,11 @@
 
 mod beside;
 mod boot;
+mod clock;
+mod devices;
 mod frames;
 mod lab;
+mod limits;
 mod program;
 mod report;
 mod skbcap;
@@ -41,6 +44,14 @@ const TESTS: &[Test] = &[
     ("sendfile_17_frags", "", tcp::sendfile_17_frags),
     ("loopback", "", tcp::loopback),
     ("page_bases", "", tcp::page_bases),
+    ("vlan", "", devices::vlan),
+    ("vlan_unaccelerated", "", devices::vlan_unaccelerated),
+    ("tun", "", devices::tun),
+    ("snaplen", "", limits::snaplen),
+    ("count", "", limits::count),
+    ("ring_full", "", limits::ring_full),
+    ("wallclock", "", clock::wallclock),
+    ("clock_step", "", clock::clock_step),
 ];
 
 fn main() -> ExitCode {
