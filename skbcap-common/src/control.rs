@@ -75,8 +75,25 @@ pub struct Control {
     pub shared_info: [u64; SHARED_INFO_WINDOW / 8],
     /// A copy of the skb's array of fragments.
     pub frags: [u64; 2 * MAX_FRAGS],
+    /// Where the walk over the skb's parts is.
+    pub walk: Walk,
     /// Zero.
-    pub reserved_scratch: [u64; 6],
+    pub reserved_scratch: [u64; 2],
+}
+
+/// The program's own: how far the copy of one frame has come. In memory, not in registers, because
+/// the verifier would else follow every combination of values through every step, and give up.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Walk {
+    /// Bytes copied so far.
+    pub copied: u64,
+    /// The address to copy from next.
+    pub source: u64,
+    /// Bytes there.
+    pub remaining: u64,
+    /// The fragment after that.
+    pub next_frag: u64,
 }
 
 /// Drops of one interface on one ring. A free entry has `ifindex` 0.

@@ -4,11 +4,16 @@
 //! running kernel's BTF by way of the configuration.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use skbcap_common::{Control, Flags, control::MAX_FRAGS};
+use skbcap_common::{
+    Control, Flags,
+    control::{MAX_FRAGS, Walk},
+};
 
 use crate::{config::config, memory::opaque};
 
 const PAGE_SHIFT: u64 = 12;
+/// `sizeof(skb_frag_t)`, which the loader has checked.
+const FRAG_LEN: u64 = 16;
 const VLAN_TAG_LEN: u64 = 4;
 /// Where libpcap re-inserts a tag: behind the two addresses.
 const VLAN_OFFSET: u64 = 12;
@@ -236,24 +241,25 @@ pub(crate) unsafe fn copy(
 ) -> Copied {
     let snaplen = u64::from(config!(snaplen));
     let chunk_len = u64::from(config!(chunk_len));
-    let mut flags = Flags::default();
-    let mut copied = 0u64;
-    let mut source = skb.data;
-    let mut remaining = u64::from(skb.len.wrapping_sub(skb.data_len));
     if skb.data_len > skb.len {
         return Copied {
             len: 0,
             flags: Flags::CUT_UNREADABLE,
         };
     }
-
+    let mut flags = Flags::default();
+    let mut walk = Walk {
+        copied: 0,
+        source: skb.data,
+        remaining: u64::from(skb.len - skb.data_len),
+        next_frag: 0,
+    };
     if let Some(tag) = plan.tag {
         // The tag stands behind the two addresses: they are copied first and by themselves. A
         // snapshot length that ends before or within the tag cuts it afterwards.
-        // SAFETY: there is room for a chunk and the snapshot length, together over 16 bytes: the
-        // loader sees to it.
+        // SAFETY: the loader gives a record room for 16 bytes at the least.
         unsafe {
-            if !read(to, VLAN_OFFSET, source) {
+            if !read(to, VLAN_OFFSET, walk.source) {
                 return Copied {
                     len: 0,
                     flags: Flags::CUT_UNREADABLE,
@@ -262,66 +268,58 @@ pub(crate) unsafe fn copy(
             to.add(VLAN_OFFSET as usize).cast::<u32>().write(tag);
         }
         flags = Flags::VLAN_INSERTED;
-        source += VLAN_OFFSET;
-        remaining -= VLAN_OFFSET;
-        copied = VLAN_OFFSET + VLAN_TAG_LEN;
-        if copied > plan.want {
-            copied = plan.want;
-        }
+        walk.source += VLAN_OFFSET;
+        walk.remaining -= VLAN_OFFSET;
+        walk.copied = plan.want.min(VLAN_OFFSET + VLAN_TAG_LEN);
     }
-
     let mut nr_frags = 0;
-    if skb.data_len != 0 && copied + remaining < plan.want {
-        nr_frags = u64::from(shared_info.nr_frags);
-        if nr_frags > MAX_FRAGS as u64 {
+    if skb.data_len != 0 && walk.copied + walk.remaining < plan.want {
+        // SAFETY: the caller's promise.
+        nr_frags = unsafe { read_frags(control, skb, shared_info) };
+        if shared_info.nr_frags as usize > MAX_FRAGS {
             flags = flags.union(Flags::CUT_BOUND);
-            nr_frags = MAX_FRAGS as u64;
-        }
-        let bytes = opaque(nr_frags * 16);
-        if bytes != 0 && bytes <= size_of::<[u64; 2 * MAX_FRAGS]>() as u64 {
-            // SAFETY: `frags` is as long as the comparison says.
-            let read = unsafe {
-                let frags = (&raw mut (*control).frags).cast::<u8>();
-                read(
-                    frags,
-                    bytes,
-                    skb.shared_info + u64::from(config!(layout.shared_info_frags)),
-                )
-            };
-            if !read {
-                nr_frags = 0;
-            }
         }
     }
-
-    let mut next_frag = 0u64;
+    // SAFETY: this CPU's own, as the caller promises.
+    let state = unsafe {
+        (&raw mut (*control).walk).write_volatile(walk);
+        &raw mut (*control).walk
+    };
+    let mut is_through = false;
     let mut step = 0;
     while step < MAX_STEPS {
         step += 1;
+        // SAFETY: four words of this CPU's control block. Volatile, so that they come from memory.
+        let Walk {
+            copied,
+            source,
+            remaining,
+            next_frag,
+        } = unsafe { state.read_volatile() };
         if remaining == 0 {
             if next_frag >= nr_frags || next_frag >= MAX_FRAGS as u64 {
+                is_through = true;
                 break;
             }
             // SAFETY: `next_frag` is below `MAX_FRAGS`, and `control` is this CPU's own.
-            let (address, len) = unsafe { fragment(control, next_frag) };
-            next_frag += 1;
-            remaining = len;
-            source = address;
-            if address == 0 {
+            let (source, remaining) = unsafe { fragment(control, next_frag) };
+            if source == 0 {
                 break;
+            }
+            // SAFETY: as above.
+            unsafe {
+                state.write_volatile(Walk {
+                    copied,
+                    source,
+                    remaining,
+                    next_frag: next_frag + 1,
+                });
             }
             continue;
         }
-        let mut len = if remaining < chunk_len {
-            remaining
-        } else {
-            chunk_len
-        };
-        if len > plan.want - copied {
-            len = plan.want - copied;
-        }
-        // Both bounds once more, for the verifier: 5.10 forgets them where registers were spilled.
-        let len = opaque(len);
+        // Both bounds are looked at last and on opaque values: 5.10 forgets what it knew of a
+        // register that was spilled, and the compiler thinks the second one superfluous.
+        let len = opaque(remaining.min(plan.want.wrapping_sub(copied)).min(chunk_len));
         let at = opaque(copied);
         if len == 0 || len > chunk_len || at > snaplen {
             break;
@@ -330,17 +328,23 @@ pub(crate) unsafe fn copy(
         if !unsafe { read(to.add(at as usize), len, source) } {
             break;
         }
-        copied += len;
-        source += len;
-        remaining -= len;
+        // SAFETY: as above.
+        unsafe {
+            state.write_volatile(Walk {
+                copied: copied + len,
+                source: source + len,
+                remaining: remaining - len,
+                next_frag,
+            });
+        }
     }
 
+    // SAFETY: as above. The bound is for the verifier: a record's length is made of it.
+    let copied = opaque(unsafe { (&raw const (*state).copied).read_volatile() }).min(snaplen);
     if copied < plan.want {
         // More than the walk follows, or something that cannot be read.
         flags = flags.union(
-            if next_frag == nr_frags && remaining == 0 && shared_info.frag_list != 0
-                || step == MAX_STEPS
-            {
+            if (is_through && shared_info.frag_list != 0) || step == MAX_STEPS {
                 Flags::CUT_BOUND
             } else {
                 Flags::CUT_UNREADABLE
@@ -350,6 +354,24 @@ pub(crate) unsafe fn copy(
         flags = flags.union(Flags::CUT_SNAPLEN);
     }
     Copied { len: copied, flags }
+}
+
+/// Copies the skb's array of fragments into the control block, and returns how many can be walked.
+///
+/// # Safety
+///
+/// `control` is this CPU's own, with its busy mark set.
+#[inline(always)]
+unsafe fn read_frags(control: *mut Control, skb: &Skb, shared_info: &SharedInfo) -> u64 {
+    let nr_frags = u64::from(shared_info.nr_frags).min(MAX_FRAGS as u64);
+    let len = opaque(nr_frags * FRAG_LEN);
+    if len == 0 || len > size_of::<[u64; 2 * MAX_FRAGS]>() as u64 {
+        return 0;
+    }
+    let from = skb.shared_info + u64::from(config!(layout.shared_info_frags));
+    // SAFETY: `frags` is at least as long as `len`.
+    let is_read = unsafe { read((&raw mut (*control).frags).cast(), len, from) };
+    if is_read { nr_frags } else { 0 }
 }
 
 /// The address and length of a fragment, from the copy in the control block. The address is 0 if

@@ -3,10 +3,12 @@
 //! The data's way is the layout: see `ARCHITECTURE.md`.
 
 pub mod annotation;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decode;
+pub mod diff;
 pub mod escape;
 pub mod geometry;
 pub mod interface;
@@ -16,6 +18,7 @@ pub mod order;
 pub mod output;
 pub mod pcapng;
 pub mod print;
+pub mod recording;
 pub mod ring;
 pub mod signals;
 pub mod stats;

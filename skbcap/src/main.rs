@@ -35,11 +35,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let config = Config::resolve(cli)?;
-    // SEAM: `skbcap::capture::run(config)` takes the place of this line.
-    anyhow::bail!(
-        "capture is not built in: {:?} cannot be had yet",
-        config.output
-    )
+    skbcap::capture::run(&config)
 }
 
 fn status(error: &anyhow::Error) -> u8 {

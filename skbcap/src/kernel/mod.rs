@@ -3,8 +3,17 @@
 //! Owns unsafe code and aya. Must not know: records, files, time order, formats.
 
 pub mod btf;
+pub mod capabilities;
+pub mod cpus;
+pub mod kallsyms;
 pub mod layout;
 pub mod load;
 pub mod mapped;
 pub mod missed;
+pub mod netns;
 pub mod object;
+pub mod page_base;
+pub mod peek;
+pub mod preempt_count;
+pub mod preflight;
+pub mod setup;

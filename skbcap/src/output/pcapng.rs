@@ -11,7 +11,7 @@ use super::{FileOutput, Origin, Outcome, Sink};
 use crate::{
     annotation::Annotation,
     decode::Frame,
-    interface::{Index, Interfaces, Key},
+    interface::{Interfaces, Key, Seen},
     pcapng::{self, InterfaceId, LinkType, Packet, Section, Statistics, Writer, epb_flags},
 };
 
@@ -28,6 +28,7 @@ pub struct PcapngFile {
     described: Vec<Option<Described>>,
     /// The first link type in the file: another one makes it unreadable for libpcap.
     link_type: Option<LinkType>,
+    has_two_link_types: bool,
     notices: Vec<String>,
     comment: String,
     last_ns: u64,
@@ -58,6 +59,7 @@ impl PcapngFile {
             interfaces: Interfaces::new(),
             described: Vec::new(),
             link_type: None,
+            has_two_link_types: false,
             notices: Vec::new(),
             comment: String::new(),
             last_ns: 0,
@@ -68,19 +70,20 @@ impl PcapngFile {
     /// The interface's description in this section, written now if it wasn't yet.
     fn describe(
         &mut self,
-        index: Index,
+        seen: &Seen,
         link_type: LinkType,
         start_ns: u64,
     ) -> io::Result<Described> {
-        let slot = index.as_usize();
+        let slot = seen.index.as_usize();
         if slot >= self.described.len() {
             self.described.resize(slot + 1, None);
         }
         if let Some(described) = self.described[slot] {
             return Ok(described);
         }
-        let interface = self.interfaces.get(index);
-        if *self.link_type.get_or_insert(link_type) != link_type && self.notices.is_empty() {
+        let interface = self.interfaces.get(seen.index);
+        if *self.link_type.get_or_insert(link_type) != link_type && !self.has_two_link_types {
+            self.has_two_link_types = true;
             self.notices.push(format!(
                 "{} has another link type than the interfaces before: Wireshark opens this file, \
                  tcpdump does not (capture with -i on interfaces of one link type for it)",
@@ -100,9 +103,10 @@ impl PcapngFile {
         let described = Described {
             id,
             start_ns,
-            // This frame is counted already, and belongs to this section.
+            // This frame is counted already, with the drops before it, which it tells of itself:
+            // both belong to this section.
             captured: interface.captured - 1,
-            dropped: interface.dropped,
+            dropped: interface.dropped - seen.dropped,
         };
         self.described[slot] = Some(described);
         Ok(described)
@@ -155,7 +159,7 @@ impl PcapngFile {
             }
             return Ok(Outcome::UnsupportedLinkType);
         };
-        let described = self.describe(seen.index, link_type, wall_ns)?;
+        let described = self.describe(&seen, link_type, wall_ns)?;
         self.comment.clear();
         Annotation::of(frame).write(&mut self.comment);
         let mut flags = epb_flags::OUTBOUND;
@@ -260,3 +264,6 @@ fn io_error(error: pcapng::Error) -> io::Error {
         other => io::Error::new(io::ErrorKind::InvalidData, other),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@
 pub const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 /// `idb`: describes an interface.
 pub const INTERFACE_DESCRIPTION: u32 = 1;
+/// `pb`: a packet, as blocks held them before `epb`.
+pub const OBSOLETE_PACKET: u32 = 2;
 /// `spb`: a packet without time or interface.
 pub const SIMPLE_PACKET: u32 = 3;
 /// `isb`: an interface's counts.

@@ -1,0 +1,451 @@
+//! A capture from the running kernel: set up, watched, ended.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, BufWriter, IsTerminal, Stderr, Write},
+    os::fd::AsFd,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    time::ClockId,
+};
+use skbcap_common::{Hook, InterfaceDrops, config::Layout};
+
+use super::{interfaces_text, open, pipeline::Pipeline, prints_to_terminal, summarize};
+use crate::{
+    clock::ClockWatch,
+    config::{Config, HookChoice, NetnsChoice, Output},
+    geometry,
+    kernel::{
+        btf::Btf,
+        load::{self, Kernel, Maps, Options},
+        netns::{self, Namespace},
+        page_base::{NotFound, PageBases, Ways},
+        preempt_count::{self, PreemptCounts},
+        preflight::{Preflight, Types},
+        setup,
+    },
+    order::Order,
+    output::Origin,
+    recording::{Header, Recorder},
+    ring::Ring,
+    signals::Signals,
+    stats::Stats,
+    status::{Progress, StatusLine},
+};
+
+/// While frames come in, they are looked for this often, and earlier where a ring fills: a system
+/// call for many frames, not one for each.
+const NAP: Duration = Duration::from_millis(10);
+
+/// While a frame waits for an older one that is still being written.
+const SHORT_NAP: Duration = Duration::from_micros(200);
+
+/// A ring that is filled by this share ends a nap.
+const WAKE_SHARE: u64 = 4;
+
+/// Frames taken before signals and the clock are looked at again, come what may.
+const BATCH: usize = 16 * 1024;
+
+/// Captures until told to end.
+pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let debug = |what: &dyn Fn() -> String| {
+        if config.debug {
+            eprintln!(
+                "skbcap: {:6.1} ms: {}",
+                started.elapsed().as_secs_f64() * 1e3,
+                what()
+            );
+        }
+    };
+    let mut preflight = Preflight::gather(config.btf.as_deref());
+    if config.check {
+        return check(preflight);
+    }
+    let hook = preflight.hook(config.hook)?;
+    let netns = namespace(config)?;
+    let interfaces = interfaces(config, netns.as_ref())?;
+    setup::explore(&mut preflight, ways()?)?;
+    let facts = Facts::of(preflight)?;
+    debug(&|| match &facts.page_bases {
+        Ok(bases) => format!("fragments are read by the page bases from {}", bases.way),
+        Err(why) => format!("fragments cannot be read: {why}"),
+    });
+    debug(&|| match &facts.preempt_counts {
+        Ok(counts) => format!("contexts are told apart on {} CPUs", counts.addresses.len()),
+        Err(why) => format!("contexts cannot be told apart: {why}"),
+    });
+
+    let rings = facts.online.len() as u32;
+    let buffer = config
+        .buffer_bytes
+        .unwrap_or_else(|| geometry::default_buffer_bytes(rings, config.snaplen));
+    let geometry = geometry::ring_geometry(buffer, rings, config.snaplen)?;
+    debug(&|| {
+        format!(
+            "{rings} rings of {} segments, {} usable bytes each",
+            geometry.segments,
+            geometry.usable_bytes()
+        )
+    });
+    let (mut kernel, maps) = Kernel::load(&Options {
+        hook,
+        geometry,
+        snaplen: config.snaplen,
+        netns: netns.as_ref().map(Namespace::inode),
+        interfaces,
+        layout: facts.layout,
+        preempt_count: facts.preempt_count_addresses(),
+        online: facts.online.iter().copied().collect(),
+    })?;
+    debug(&|| format!("the program for {} is loaded", place(hook)));
+
+    // From here on only the output's own name can be wrong: a file is emptied no sooner.
+    let origin = origin(config, hook, netns.as_ref(), &facts);
+    let mut clock = ClockWatch::new().context("cannot watch the clock")?;
+    let recorder = recorder(config, hook, &origin, clock.offset().offset_ns)?;
+    let sink = open(config, origin, config.snaplen)?;
+    let mut signals = Signals::install().context("cannot install signal handlers")?;
+    let mut pipeline = Pipeline::new(sink, recorder, clock.offset(), config.count);
+
+    kernel.attach()?;
+    if let Err(why) = &facts.page_bases {
+        eprintln!("skbcap: frames are cut before their first fragment: {why}");
+    }
+    eprintln!(
+        "skbcap: listening on {}, {}, hook {}, snapshot length {} bytes",
+        interfaces_text(config),
+        netns.as_ref().map_or_else(
+            || "all network namespaces".to_owned(),
+            |netns| format!("network namespace {}", netns.inode())
+        ),
+        place(hook),
+        config.snaplen
+    );
+
+    let result = watch(
+        config,
+        &mut kernel,
+        &maps,
+        &mut clock,
+        &mut signals,
+        &mut pipeline,
+    );
+    let missed = kernel.missed(&facts.btf);
+    kernel.detach()?;
+    let drops = drain(&maps, &mut pipeline, result?)?;
+    pipeline.stats.missed = missed;
+    let (stats, result) = pipeline.finish(&drops, monotonic_ns());
+    summarize(&stats, hook);
+    result.with_context(|| match &config.output {
+        Output::File(path) => format!("cannot write to {}", path.display()),
+        _ => "cannot write to standard output".to_owned(),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes frames until no more are wanted. Returns the rings as they were left.
+fn watch<'m>(
+    config: &Config,
+    kernel: &mut Kernel,
+    maps: &'m Maps,
+    clock: &mut ClockWatch,
+    signals: &mut Signals,
+    pipeline: &mut Pipeline,
+) -> anyhow::Result<Order<'m>> {
+    let rings = maps.memories().into_iter().enumerate();
+    let mut order = Order::new(
+        rings
+            .map(|(number, memory)| Ring::new(memory, number))
+            .collect(),
+    );
+    let mut status = status_line(config);
+    loop {
+        order.refresh(monotonic_ns())?;
+        let mut taken = 0;
+        while taken < BATCH && order.next(|frame| pipeline.take(&frame))?.is_some() {
+            taken += 1;
+        }
+        order.release();
+        // A file is only written to when the buffer is full or nothing else is to be done.
+        pipeline.flush(taken == 0);
+        for notice in pipeline.notices() {
+            status.clear();
+            eprintln!("skbcap: {notice}");
+        }
+        if pipeline.is_over() {
+            break;
+        }
+        status.update(Instant::now(), || progress(pipeline, &order));
+
+        let nap = if taken == BATCH {
+            Some(Duration::ZERO)
+        } else if taken > 0 {
+            order.arm(|capacity| capacity / WAKE_SHARE);
+            Some(NAP)
+        } else if order.has_more() {
+            Some(SHORT_NAP)
+        } else {
+            order.arm(|_| 1);
+            // What came before the wish would ring for nobody.
+            if order.has_more() {
+                Some(Duration::ZERO)
+            } else {
+                until_status(&status)
+            }
+        };
+        wait(kernel, clock, signals, nap)?;
+        order.disarm();
+        kernel.answer_doorbell();
+        if let Some(step) = clock.check() {
+            pipeline.clock_was_set(step);
+        }
+        if signals.pending().is_some() {
+            break;
+        }
+    }
+    status.clear();
+    Ok(order)
+}
+
+/// Takes what is left after the programs are gone, and counts everything. Returns the drops by
+/// interface.
+fn drain(
+    maps: &Maps,
+    pipeline: &mut Pipeline,
+    mut order: Order<'_>,
+) -> anyhow::Result<Vec<InterfaceDrops>> {
+    order.finish()?;
+    while order.next(|frame| pipeline.take(&frame))?.is_some() {}
+    order.release();
+    let mut drops: Vec<InterfaceDrops> = Vec::new();
+    for ring in order.rings() {
+        ring.count(&mut pipeline.stats);
+        for entry in ring.interface_drops() {
+            let key = (entry.netns, entry.ifindex);
+            match drops.iter_mut().find(|sum| (sum.netns, sum.ifindex) == key) {
+                Some(sum) => sum.dropped += entry.dropped,
+                None => drops.push(entry),
+            }
+        }
+    }
+    let _ = maps;
+    Ok(drops)
+}
+
+/// Waits for the doorbell, the clock or a signal, at most for `nap`.
+fn wait(
+    kernel: &Kernel,
+    clock: &ClockWatch,
+    signals: &Signals,
+    nap: Option<Duration>,
+) -> anyhow::Result<()> {
+    let doorbell = kernel.doorbell();
+    let mut fds = [doorbell, clock.as_fd(), signals.as_fd()]
+        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    let nap = nap.map(|nap| Timespec {
+        tv_sec: nap.as_secs() as i64,
+        tv_nsec: nap.subsec_nanos().into(),
+    });
+    match rustix::event::poll(&mut fds, nap.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(io::Error::from(error)).context("cannot wait for frames"),
+    }
+}
+
+/// The clock that records are dated by.
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// A live line, where a terminal shows it and nothing else is printed there.
+fn status_line(config: &Config) -> StatusLine<Stderr> {
+    let stderr = io::stderr();
+    let shown = stderr.is_terminal() && !prints_to_terminal(config);
+    StatusLine::new(shown.then_some(stderr))
+}
+
+fn progress(pipeline: &Pipeline, order: &Order<'_>) -> Progress {
+    let mut stats = Stats::default();
+    for ring in order.rings() {
+        ring.count(&mut stats);
+    }
+    Progress {
+        frames: pipeline.stats.written,
+        bytes: pipeline.bytes,
+        dropped: stats.dropped(),
+    }
+}
+
+fn until_status(status: &StatusLine<Stderr>) -> Option<Duration> {
+    Some(
+        status
+            .next_update()?
+            .saturating_duration_since(Instant::now()),
+    )
+}
+
+/// The namespace to capture in, or `None` for all.
+fn namespace(config: &Config) -> anyhow::Result<Option<Namespace>> {
+    Ok(match &config.netns {
+        NetnsChoice::All => None,
+        NetnsChoice::Own => Some(Namespace::own()?),
+        NetnsChoice::Path(path) => Some(Namespace::at(path)?),
+        NetnsChoice::Pid(pid) => Some(Namespace::of_process(*pid)?),
+    })
+}
+
+/// The names of the interfaces to capture on, as the kernel keeps them.
+fn interfaces(config: &Config, netns: Option<&Namespace>) -> anyhow::Result<Vec<[u8; 16]>> {
+    let padded = |name: &str| {
+        let mut padded = [0; 16];
+        padded[..name.len()].copy_from_slice(name.as_bytes());
+        padded
+    };
+    // In all namespaces at once a name may appear later, and there is none to look it up in.
+    let Some(netns) = netns.filter(|_| !config.interfaces.is_empty()) else {
+        return Ok(config.interfaces.iter().map(|name| padded(name)).collect());
+    };
+    let there = netns.interfaces()?;
+    let names: Result<Vec<_>, _> = config
+        .interfaces
+        .iter()
+        .map(|wanted| netns::resolve(&there, wanted).map(|interface| padded(&interface.name)))
+        .collect();
+    Ok(names?)
+}
+
+/// Prints what this machine offers and lacks. Fails where nothing could be captured.
+fn check(mut preflight: Preflight) -> anyhow::Result<ExitCode> {
+    let explored = setup::explore(&mut preflight, ways()?);
+    let mut out = io::stdout().lock();
+    write!(out, "{preflight}")?;
+    if let Err(error) = &explored {
+        writeln!(out, "\n{:#}", anyhow::Error::msg(error.to_string()))?;
+    }
+    let refused = preflight.refuse(HookChoice::Auto).is_err() || explored.is_err();
+    Ok(if refused {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// What is known of the running kernel once it can be captured on.
+struct Facts {
+    btf: Btf,
+    layout: Layout,
+    page_bases: Result<PageBases, NotFound>,
+    preempt_counts: Result<PreemptCounts, preempt_count::Unknown>,
+    /// Possible CPUs, by number: one more than the last.
+    cpus: u32,
+    online: BTreeSet<u32>,
+}
+
+impl Facts {
+    fn of(preflight: Preflight) -> anyhow::Result<Self> {
+        let Types {
+            btf, mut layout, ..
+        } = preflight.types?;
+        let page_bases = preflight
+            .page_bases
+            .context("the page bases were not looked for")?;
+        if let Ok(bases) = &page_bases {
+            layout.page_offset_base = bases.page_offset_base;
+            layout.vmemmap_base = bases.vmemmap_base;
+        }
+        Ok(Self {
+            btf,
+            layout,
+            page_bases,
+            preempt_counts: preflight
+                .preempt_counts
+                .context("the CPUs were not asked")?,
+            cpus: preflight.possible_cpus?.last().map_or(1, |last| last + 1),
+            online: preflight.online_cpus?,
+        })
+    }
+
+    /// For each possible CPU, the address of its preemption counter, 0 where it isn't known.
+    fn preempt_count_addresses(&self) -> Vec<u64> {
+        let address = |cpu| {
+            let counts = self.preempt_counts.as_ref().ok()?;
+            counts.addresses.get(&cpu).copied()
+        };
+        (0..self.cpus)
+            .map(|cpu| address(cpu).unwrap_or(0))
+            .collect()
+    }
+}
+
+fn place(hook: Hook) -> String {
+    match hook {
+        Hook::Kprobe => format!("kprobe ({})", load::FUNCTION),
+        Hook::Queue => format!("queue (tracepoint {})", load::TRACEPOINT),
+    }
+}
+
+/// The ways to find the page bases: all, but for tests that take some away.
+fn ways() -> anyhow::Result<Ways> {
+    match std::env::var("SKBCAP_PAGE_BASES") {
+        Ok(ways) => ways.parse().context("SKBCAP_PAGE_BASES"),
+        Err(_) => Ok(Ways::ALL),
+    }
+}
+
+/// The machine, the program, and what a reader of the file should know of this capture.
+fn origin(config: &Config, hook: Hook, netns: Option<&Namespace>, facts: &Facts) -> Origin {
+    let system = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    let mut comments = vec![format!(
+        "hook={} netns={} interfaces={} snaplen={}",
+        match hook {
+            Hook::Kprobe => "kprobe",
+            Hook::Queue => "queue",
+        },
+        netns.map_or_else(|| "all".to_owned(), |netns| netns.inode().to_string()),
+        interfaces_text(config).replace(", ", ","),
+        config.snaplen
+    )];
+    if let Err(why) = &facts.page_bases {
+        comments.push(format!("frames are cut before their first fragment: {why}"));
+    }
+    if let Err(why) = &facts.preempt_counts {
+        comments.push(format!("ctx is unknown on this kernel: {why}"));
+    }
+    Origin {
+        hardware: text(system.machine()),
+        os: format!("{} {}", text(system.sysname()), text(system.release())),
+        application: format!("skbcap {}", env!("CARGO_PKG_VERSION")),
+        comments,
+    }
+}
+
+fn recorder(
+    config: &Config,
+    hook: Hook,
+    origin: &Origin,
+    offset_ns: i64,
+) -> anyhow::Result<Option<Recorder<BufWriter<File>>>> {
+    let Some(path) = &config.record else {
+        return Ok(None);
+    };
+    let shown = path.display();
+    let out = File::create(path).with_context(|| format!("cannot write to {shown}"))?;
+    let header = Header {
+        hook,
+        snaplen: config.snaplen,
+        offset_ns,
+        origin: origin.clone(),
+    };
+    let recorder = Recorder::new(BufWriter::new(out), &header)
+        .with_context(|| format!("cannot write to {shown}"))?;
+    Ok(Some(recorder))
+}

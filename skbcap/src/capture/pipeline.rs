@@ -1,0 +1,165 @@
+//! What happens to each frame, wherever it comes from: dated, counted, recorded, handed on.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, BufWriter},
+    num::NonZeroU64,
+};
+
+use skbcap_common::InterfaceDrops;
+
+use crate::{
+    clock::{Offset, Step, WallClock},
+    decode::Frame,
+    output::{Outcome, Sink},
+    recording::Recorder,
+    stats::Stats,
+};
+
+/// A capture's way from the rings to its output.
+pub(super) struct Pipeline {
+    sink: Box<dyn Sink>,
+    recorder: Option<Recorder<BufWriter<File>>>,
+    clock: WallClock,
+    /// Times that the wall clock was set, and that no frame has come after yet.
+    steps: VecDeque<Step>,
+    /// The last frame's time on the wall clock: no later one is dated before it.
+    last_wall_ns: u64,
+    count: Option<NonZeroU64>,
+    /// What userspace counts; the kernel side's counters are added at the end.
+    pub(super) stats: Stats,
+    /// Bytes of the frames that were written.
+    pub(super) bytes: u64,
+    /// The first error of the output, which ends the capture.
+    failed: Option<io::Error>,
+}
+
+impl Pipeline {
+    pub(super) fn new(
+        sink: Box<dyn Sink>,
+        recorder: Option<Recorder<BufWriter<File>>>,
+        offset: Offset,
+        count: Option<NonZeroU64>,
+    ) -> Self {
+        Self {
+            sink,
+            recorder,
+            clock: WallClock::new(offset),
+            steps: VecDeque::new(),
+            last_wall_ns: 0,
+            count,
+            stats: Stats::default(),
+            bytes: 0,
+            failed: None,
+        }
+    }
+
+    /// Takes a frame; frames come in time order. After the last one that was asked for, and after
+    /// an error, frames are only counted.
+    pub(super) fn take(&mut self, frame: &Frame<'_>) {
+        if self.is_over() {
+            self.stats.beyond_count += 1;
+            return;
+        }
+        if let Err(error) = self.try_take(frame) {
+            self.stats.beyond_count += 1;
+            self.failed = Some(error);
+        }
+    }
+
+    fn try_take(&mut self, frame: &Frame<'_>) -> io::Result<()> {
+        let time_ns = frame.header.time_ns;
+        while let Some(step) = self
+            .steps
+            .pop_front_if(|step| step.at_monotonic_ns <= time_ns)
+        {
+            self.sink
+                .clock_was_set(step.new_offset_ns - step.old_offset_ns)?;
+            // A clock that was set back dates the new section's frames before the old one's.
+            self.last_wall_ns = 0;
+        }
+        let mut wall_ns = self.clock.wall_ns(time_ns);
+        if wall_ns < self.last_wall_ns {
+            wall_ns = self.last_wall_ns;
+            self.stats.reordered += 1;
+        }
+        self.last_wall_ns = wall_ns;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(frame.header.cpu, frame)?;
+        }
+        match self.sink.frame(frame, wall_ns)? {
+            Outcome::Written => {
+                self.stats.written += 1;
+                self.bytes += frame.data.len() as u64;
+            }
+            Outcome::UnsupportedLinkType => self.stats.unsupported_link_type += 1,
+        }
+        Ok(())
+    }
+
+    /// Dates the frames from then on by the clock as it was set.
+    pub(super) fn clock_was_set(&mut self, step: Step) {
+        self.clock.step(step);
+        self.steps.push_back(step);
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.clock(&step)
+        {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    /// Whether no more frames are wanted: there were enough, or the output failed.
+    pub(super) fn is_over(&self) -> bool {
+        self.failed.is_some()
+            || self
+                .count
+                .is_some_and(|count| self.stats.written >= count.get())
+    }
+
+    /// Passes on what was taken, to whoever waits for it (`always`: to a file, too).
+    pub(super) fn flush(&mut self, always: bool) {
+        if (always || self.sink.is_live())
+            && self.failed.is_none()
+            && let Err(error) = self.sink.flush()
+        {
+            self.failed = Some(error);
+        }
+    }
+
+    /// What the user should be told about the output.
+    pub(super) fn notices(&mut self) -> Vec<String> {
+        self.sink.notices()
+    }
+
+    /// Ends the output. `self.stats` is complete.
+    ///
+    /// # Errors
+    ///
+    /// The output's first one, except that a reader went away: that is an end like any other.
+    pub(super) fn finish(
+        mut self,
+        drops: &[InterfaceDrops],
+        end_monotonic_ns: u64,
+    ) -> (Stats, io::Result<()>) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.finish(&self.stats, drops)
+        {
+            self.failed.get_or_insert(error);
+        }
+        let end_ns = self.clock.wall_ns(end_monotonic_ns);
+        let finished = match self.failed.take() {
+            Some(error) => {
+                // The blocks so far stay readable; why it failed matters more than the rest.
+                let _ = self.sink.finish(drops, end_ns);
+                Err(error)
+            }
+            None => self.sink.finish(drops, end_ns),
+        };
+        let result = match finished {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        };
+        (self.stats, result)
+    }
+}

@@ -1,0 +1,56 @@
+//! A recording takes the kernel's place: no privileges, the same way from the rings on.
+
+use std::{fs::File, process::ExitCode};
+
+use anyhow::Context;
+use memmap2::Mmap;
+
+use super::{open, pipeline::Pipeline, summarize};
+use crate::{config::Config, order::Order, recording::Recording, ring::Ring};
+
+/// Replays the recording that `config` names.
+pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let path = config.replay.as_deref().expect("only called to replay");
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    // SAFETY: the mapping is private to this function and only read. Whoever cuts the file short
+    // meanwhile makes this process end by SIGBUS, as with any program that maps a file.
+    #[expect(
+        unsafe_code,
+        reason = "mapping a file is only as safe as the file is left alone"
+    )]
+    let bytes = unsafe { Mmap::map(&file) }.with_context(|| format!("cannot read {shown}"))?;
+    let recording = Recording::read(&bytes).with_context(|| format!("cannot read {shown}"))?;
+
+    let sink = open(
+        config,
+        recording.header.origin.clone(),
+        recording.header.snaplen,
+    )?;
+    let mut pipeline = Pipeline::new(sink, None, recording.offset(), config.count);
+    for &step in &recording.steps {
+        pipeline.clock_was_set(step);
+    }
+    let rings = recording.rings.iter().enumerate();
+    let mut order = Order::new(
+        rings
+            .map(|(at, ring)| Ring::new(ring.as_memory(), at))
+            .collect(),
+    );
+    order.finish()?;
+    let mut last_ns = 0;
+    while let Some(time_ns) = order.next(|frame| {
+        pipeline.take(&frame);
+        frame.header.time_ns
+    })? {
+        last_ns = time_ns;
+    }
+    for notice in pipeline.notices() {
+        eprintln!("skbcap: {notice}");
+    }
+    recording.counters.fill(&mut pipeline.stats);
+    let (stats, result) = pipeline.finish(&recording.drops, last_ns);
+    summarize(&stats, recording.header.hook);
+    result.with_context(|| "cannot write the output")?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,250 @@
+//! Where each CPU keeps its `__preempt_count`, which tells whether it runs a task, a softirq or a
+//! hardware interrupt. x86-64.
+//!
+//! Owns the search for it, and the proof. Must not know: what the programs make of the value. What
+//! cannot be proved is not reported: the context is then recorded as unknown.
+//!
+//! The variable is per-CPU: `__preempt_count` (5.10, 6.1, 6.15 and newer), or a member of
+//! `pcpu_hot` (6.2 to 6.14). Per-CPU variables of CPU `c` lie at `start + offset in the section +
+//! __per_cpu_offset[c]`, where `start` is `__per_cpu_start`: 0 up to 6.14, an address in the
+//! kernel's image since (`arch/x86/kernel/vmlinux.lds.S`). BTF tells the offsets in the section.
+//!
+//! Where kallsyms lists no data symbols, a per-CPU map of our own tells `__per_cpu_offset[c]`: the
+//! map keeps one per-CPU pointer, to which each CPU adds its offset to get at its value
+//! (`kernel/bpf/arraymap.c:percpu_array_map_lookup_elem@5.10`). The offset is also the value of the
+//! per-CPU variable `this_cpu_off`: only with the right `start` does it hold itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::btf::{Btf, BtfError};
+use super::kallsyms::Symbols;
+use super::peek::{PAGE_LEN, Peek};
+
+mod affinity;
+#[cfg(test)]
+mod tests;
+
+/// The names that [`find`] wants to have been looked up.
+pub const SYMBOLS: &[&str] = &[PER_CPU_START, COUNT, HOT, END_OF_INIT_TEXT];
+
+const PER_CPU_START: &str = "__per_cpu_start";
+const COUNT: &str = "__preempt_count";
+const HOT: &str = "pcpu_hot";
+const END_OF_INIT_TEXT: &str = "_einittext";
+
+const SECTION: &str = ".data..percpu";
+
+/// How far in the kernel's image the per-CPU section is looked for: no kernel is larger
+/// (`arch/x86/include/asm/page_64_types.h:KERNEL_IMAGE_SIZE@6.12`: 1 GiB with KASLR, of which a
+/// kernel itself takes some ten MiB).
+const SEARCHED: u64 = 128 << 20;
+
+/// `include/linux/preempt.h@5.10`: 8 bits of preemption, 8 of softirq, 4 of hardirq, 4 of NMI. The
+/// highest bit is x86's inverted "needs rescheduling".
+const PREEMPTION: u32 = 0x0000_00ff;
+const SOFTIRQ: u32 = 0x0000_ff00;
+const HARDIRQ_ONCE: u32 = 0x0001_0000;
+const NEED_RESCHED: u32 = 0x8000_0000;
+
+/// Levels of preemption that a run by hand may show: the run's own and a tracer's or two.
+const MAX_PREEMPTION: u32 = 8;
+
+/// How often a value that does not fit is read again: the task may be due for rescheduling.
+const ATTEMPTS: usize = 8;
+
+/// Where each CPU keeps its count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreemptCounts {
+    /// CPU to address. CPUs that were offline are missing.
+    pub addresses: BTreeMap<u32, u64>,
+}
+
+/// Why the counts are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum Unknown {
+    /// BTF cannot be read, or does not describe what the search walks through.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// A read of kernel memory failed.
+    #[error("reading kernel memory failed: {0}")]
+    Io(#[from] io::Error),
+    /// Neither kallsyms nor BTF tells where the count is.
+    #[error("neither kallsyms nor BTF tells where {0} is")]
+    NotListed(&'static str),
+    /// The start of the per-CPU variables was not found.
+    #[error("the kernel's per-CPU variables were not found")]
+    NoStart,
+    /// What was found does not behave as a count does.
+    #[error("what looked like CPU {cpu}'s count is {value:#x} in its {place:?}")]
+    Contradicted {
+        /// The CPU.
+        cpu: u32,
+        /// What was read.
+        value: u32,
+        /// What the CPU did.
+        place: Place,
+    },
+}
+
+/// Finds the counts of all CPUs of `online`, and proves them.
+///
+/// Minimum kernel: 5.10. An online CPU is asked by an interrupt; none is waited for.
+///
+/// # Errors
+///
+/// [`Unknown`]: the context has to be recorded as unknown.
+pub fn find(
+    btf: &Btf,
+    symbols: &Symbols,
+    online: &BTreeSet<u32>,
+    peek: &mut impl Peek,
+) -> Result<PreemptCounts, Unknown> {
+    let map = OwnMap::locate(btf, online, peek)?;
+    let count = count_from_zero(btf, symbols, &map, peek)?;
+    let addresses = map
+        .offsets
+        .iter()
+        .map(|(&cpu, offset)| (cpu, offset.wrapping_add(count)))
+        .collect();
+    prove(&addresses, peek)?;
+    Ok(PreemptCounts { addresses })
+}
+
+/// What a per-CPU map of our own tells.
+struct OwnMap {
+    /// `__per_cpu_offset` of each CPU.
+    offsets: BTreeMap<u32, u64>,
+    /// The address of its table of functions: read-only data of the kernel's image.
+    operations: u64,
+}
+
+impl OwnMap {
+    fn locate(btf: &Btf, online: &BTreeSet<u32>, peek: &mut impl Peek) -> Result<Self, Unknown> {
+        let field = |structure, member| -> Result<u64, BtfError> {
+            Ok(btf.member(structure, member)?.byte_offset().into())
+        };
+        let (pointers, table) = (field("bpf_array", "pptrs")?, field("bpf_map", "ops")?);
+        let mut map = Self {
+            offsets: BTreeMap::new(),
+            operations: 0,
+        };
+        for &cpu in online {
+            let found = peek.per_cpu(cpu)?;
+            let pointer = peek.read_u64(found.map.wrapping_add(pointers))?;
+            map.offsets.insert(cpu, found.value.wrapping_sub(pointer));
+            map.operations = peek.read_u64(found.map.wrapping_add(table))?;
+        }
+        Ok(map)
+    }
+}
+
+/// The count's address less any CPU's offset.
+fn count_from_zero(
+    btf: &Btf,
+    symbols: &Symbols,
+    map: &OwnMap,
+    peek: &mut impl Peek,
+) -> Result<u64, Unknown> {
+    let has_hot = btf.variable(SECTION, HOT)?.is_some() || symbols.address(HOT).is_some();
+    let in_hot = if has_hot {
+        Some(btf.member(HOT, "preempt_count")?.byte_offset())
+    } else {
+        None
+    };
+    let (variable, within) = in_hot.map_or((COUNT, 0), |offset| (HOT, offset));
+    let address = match symbols.address(variable) {
+        Some(address) => address,
+        None => {
+            let place = btf
+                .variable(SECTION, variable)?
+                .ok_or(Unknown::NotListed(variable))?;
+            start(btf, symbols, map, peek)?.wrapping_add(place.offset.into())
+        }
+    };
+    Ok(address.wrapping_add(within.into()))
+}
+
+/// `__per_cpu_start`: listed, or 0, or looked for in the kernel's image a page at a time, since the
+/// section begins a page (`include/asm-generic/vmlinux.lds.h:PERCPU_SECTION@6.18`): behind the init
+/// text, or where that is hidden, behind the read-only data. A wrong candidate reads the direct map
+/// as far from the per-CPU variables as it is wrong.
+fn start(btf: &Btf, symbols: &Symbols, map: &OwnMap, peek: &mut impl Peek) -> Result<u64, Unknown> {
+    const SELF: &str = "this_cpu_off";
+    let place = btf
+        .variable(SECTION, SELF)?
+        .ok_or(Unknown::NotListed(SELF))?
+        .offset;
+    let mut fits = |start: u64| {
+        let holds_itself = |&offset: &u64| {
+            let address = offset.wrapping_add(start).wrapping_add(place.into());
+            peek.read_u64(address).is_ok_and(|value| value == offset)
+        };
+        map.offsets.values().all(holds_itself)
+    };
+    let listed = symbols.address(PER_CPU_START).into_iter().chain([0]);
+    let image = symbols.address(END_OF_INIT_TEXT).unwrap_or(map.operations);
+    let first = image / PAGE_LEN as u64 * PAGE_LEN as u64;
+    let behind =
+        (0..SEARCHED / PAGE_LEN as u64).map_while(|page| first.checked_add(page * PAGE_LEN as u64));
+    listed
+        .chain(behind)
+        .find(|&start| fits(start))
+        .ok_or(Unknown::NoStart)
+}
+
+/// Reads each count where it is known what it must show: on the very CPU, run by hand, a task; from
+/// another CPU, which has the read done by an interrupt, that interrupt. Nothing else changes so.
+///
+/// The thread goes to two CPUs for that, and then back to all it may run on. Where it may run on
+/// one only, that one is not seen interrupted; its address comes from the same sum as all others'.
+fn prove(addresses: &BTreeMap<u32, u64>, peek: &mut impl Peek) -> Result<(), Unknown> {
+    let allowed = affinity::allowed()?;
+    let _whole = affinity::RestoreAtEnd(allowed.clone());
+    for &here in addresses.keys().filter(|cpu| allowed.contains(cpu)).take(2) {
+        affinity::set(&BTreeSet::from([here]))?;
+        for (&cpu, &address) in addresses {
+            let place = if cpu == here {
+                Place::Task
+            } else {
+                Place::Interrupt
+            };
+            check(cpu, address, place, peek)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a CPU does while its count is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A system call of this process.
+    Task,
+    /// An interrupt that this process asked for.
+    Interrupt,
+}
+
+impl Place {
+    /// An interrupt may come upon anything but another interrupt.
+    fn fits(self, value: u32) -> bool {
+        let preemption = value & PREEMPTION <= MAX_PREEMPTION;
+        let rest = value & !(PREEMPTION | NEED_RESCHED);
+        match self {
+            Self::Task => preemption && rest == 0 && value & NEED_RESCHED != 0,
+            Self::Interrupt => preemption && rest & !SOFTIRQ == HARDIRQ_ONCE,
+        }
+    }
+}
+
+fn check(cpu: u32, address: u64, place: Place, peek: &mut impl Peek) -> Result<(), Unknown> {
+    let mut value = 0;
+    for _ in 0..ATTEMPTS {
+        let mut bytes = [0; 4];
+        peek.read_on(cpu, address, &mut bytes)?;
+        value = u32::from_ne_bytes(bytes);
+        if place.fits(value) {
+            return Ok(());
+        }
+    }
+    Err(Unknown::Contradicted { cpu, value, place })
+}

@@ -1,0 +1,260 @@
+//! What this machine offers, gathered before anything is loaded or attached.
+//!
+//! Owns the questions, what follows from the answers for the way in, and the refusals with what to
+//! do about them. Must not know: how programs are loaded. Kernel memory needs a loaded program:
+//! whoever has one adds what was found there ([`Preflight::add_memory`]).
+//!
+//! What is asked once is kept, for loading: reading BTF takes some 3 ms, kallsyms 40.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use skbcap_common::Hook;
+use skbcap_common::config::Layout;
+
+use super::btf::{Btf, RUNNING_KERNEL};
+use super::capabilities::{Capabilities, Capability};
+use super::cpus::{self, CpuListError};
+use super::kallsyms::{Symbol, Symbols};
+use super::layout::{self, LayoutError};
+use super::page_base::{self, NotFound, PageBases};
+use super::preempt_count::{self, PreemptCounts, Unknown};
+use crate::config::HookChoice;
+
+mod refusal;
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use refusal::Refusal;
+
+/// The function that the kprobe hook attaches to.
+pub const FUNCTION: &str = "__dev_queue_xmit";
+
+/// The kernel's typedef of the tracepoint that the queue hook attaches to.
+const QUEUE_TYPEDEF: &str = "btf_trace_net_dev_queue";
+
+/// The oldest kernel: its raw tracepoint programs can be run by hand.
+const OLDEST: (u32, u32) = (5, 10);
+
+/// What this machine offers.
+pub struct Preflight {
+    /// The kernel's release, as `uname -r` prints it.
+    pub release: String,
+    /// The machine, as `uname -m` prints it.
+    pub machine: String,
+    /// The kernel's types.
+    pub types: Result<Types, LayoutError>,
+    /// The addresses of the symbols that the searches in kernel memory want.
+    pub symbols: io::Result<Symbols>,
+    /// Whether the kernel has kprobes (`CONFIG_KPROBE_EVENTS`: it shows a perf PMU for them).
+    pub kprobes: bool,
+    /// What this process may do.
+    pub capabilities: io::Result<Capabilities>,
+    /// Whether its capabilities count: those of another user namespace don't.
+    pub initial_user_namespace: bool,
+    /// What the kernel's lockdown forbids.
+    pub lockdown: Lockdown,
+    /// `kernel.kptr_restrict`, if it can be read.
+    pub kptr_restrict: Option<u32>,
+    /// `kernel.unprivileged_bpf_disabled`, if it can be read.
+    pub unprivileged_bpf_disabled: Option<u32>,
+    /// The kernel's clock source, if it can be read.
+    pub clock_source: Option<String>,
+    /// CPUs that may ever come online.
+    pub possible_cpus: Result<BTreeSet<u32>, CpuListError>,
+    /// CPUs that run.
+    pub online_cpus: Result<BTreeSet<u32>, CpuListError>,
+    /// The page bases, once they were looked for.
+    pub page_bases: Option<Result<PageBases, NotFound>>,
+    /// Where each CPU counts its interrupts, once that was looked for.
+    pub preempt_counts: Option<Result<PreemptCounts, Unknown>>,
+}
+
+/// The kernel's types, and what is needed of them.
+pub struct Types {
+    /// All of them.
+    pub btf: Btf,
+    /// Where the programs' fields lie. The two bases are 0.
+    pub layout: Layout,
+    /// Whether there is a BTF tracepoint `net_dev_queue`.
+    pub queue_tracepoint: bool,
+}
+
+/// What lockdown forbids (`security/lockdown/lockdown.c@5.10`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lockdown {
+    /// Nothing.
+    None,
+    /// Changing the kernel; also reading `/proc/kcore`.
+    Integrity,
+    /// Also reading kernel memory, which every hook does.
+    Confidentiality,
+    /// There is no file that tells: no lockdown, or securityfs is not mounted.
+    Unknown,
+}
+
+impl Preflight {
+    /// Asks everything that needs no program. `btf` is the file with the kernel's types, if it is
+    /// not the kernel's own. What can't be told is kept as an error, not returned: only
+    /// [`Preflight::hook`] decides what that means.
+    #[must_use]
+    pub fn gather(btf: Option<&Path>) -> Self {
+        let names = [page_base::SYMBOLS, preempt_count::SYMBOLS, &[FUNCTION]].concat();
+        Self {
+            release: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            machine: line("/proc/sys/kernel/arch").unwrap_or(std::env::consts::ARCH.into()),
+            types: types(btf.unwrap_or(Path::new(RUNNING_KERNEL))),
+            symbols: Symbols::look_up(&names),
+            kprobes: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
+            capabilities: Capabilities::effective(),
+            initial_user_namespace: initial_user_namespace(),
+            lockdown: lockdown(line("/sys/kernel/security/lockdown").as_deref()),
+            kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
+            unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
+            clock_source: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+            possible_cpus: cpus::possible(),
+            online_cpus: cpus::online(),
+            page_bases: None,
+            preempt_counts: None,
+        }
+    }
+
+    /// Adds what a loaded program found in kernel memory, for the report.
+    pub fn add_memory(
+        &mut self,
+        page_bases: Result<PageBases, NotFound>,
+        preempt_counts: Result<PreemptCounts, Unknown>,
+    ) {
+        self.page_bases = Some(page_bases);
+        self.preempt_counts = Some(preempt_counts);
+    }
+
+    /// The hook to take, or why there is none. To be asked before anything is attached.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], whose text is one line and says what to do.
+    pub fn hook(&self, choice: HookChoice) -> Result<Hook, Refusal> {
+        self.check_kernel()?;
+        self.check_privilege()?;
+        let types = self
+            .types
+            .as_ref()
+            .map_err(|error| Refusal::Types(error.to_string()))?;
+        let kprobe = self.kprobes && self.has_function();
+        match (choice, kprobe, types.queue_tracepoint) {
+            (HookChoice::Auto | HookChoice::Kprobe, true, _) => Ok(Hook::Kprobe),
+            (HookChoice::Auto | HookChoice::Queue, _, true) => Ok(Hook::Queue),
+            (HookChoice::Kprobe, false, queue) => Err(Refusal::NoKprobe {
+                release: self.release.clone(),
+                queue,
+            }),
+            (HookChoice::Queue, kprobe, false) => Err(Refusal::NoTracepoint {
+                release: self.release.clone(),
+                kprobe,
+            }),
+            (HookChoice::Auto, false, false) => Err(Refusal::NoHook {
+                release: self.release.clone(),
+            }),
+        }
+    }
+
+    /// As [`Preflight::hook`], where only the refusal matters.
+    ///
+    /// # Errors
+    ///
+    /// As [`Preflight::hook`].
+    pub fn refuse(&self, choice: HookChoice) -> Result<(), Refusal> {
+        self.hook(choice).map(|_| ())
+    }
+
+    fn check_kernel(&self) -> Result<(), Refusal> {
+        if self.machine != "x86_64" {
+            return Err(Refusal::Machine {
+                machine: self.machine.clone(),
+            });
+        }
+        match version(&self.release) {
+            Some(version) if version < OLDEST => Err(Refusal::TooOld {
+                release: self.release.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_privilege(&self) -> Result<(), Refusal> {
+        if let Ok(capabilities) = self.capabilities {
+            let needed = [Capability::Bpf, Capability::Perfmon];
+            let missing: Vec<Capability> = needed
+                .into_iter()
+                .filter(|&needed| !capabilities.allow(needed))
+                .collect();
+            if !missing.is_empty() {
+                return Err(Refusal::Capabilities { missing });
+            }
+        }
+        if !self.initial_user_namespace {
+            return Err(Refusal::UserNamespace);
+        }
+        if self.lockdown == Lockdown::Confidentiality {
+            return Err(Refusal::Lockdown);
+        }
+        Ok(())
+    }
+
+    /// Whether the kernel lists the function. Where its list can't be read, attaching will tell.
+    fn has_function(&self) -> bool {
+        self.symbols
+            .as_ref()
+            .map_or(true, |symbols| symbols.get(FUNCTION) != Symbol::Absent)
+    }
+}
+
+fn types(path: &Path) -> Result<Types, LayoutError> {
+    let btf = Btf::from_file(path)?;
+    let layout = layout::layout(&btf)?;
+    let queue_tracepoint = btf.has_typedef(QUEUE_TYPEDEF)?;
+    Ok(Types {
+        btf,
+        layout,
+        queue_tracepoint,
+    })
+}
+
+fn line(path: &str) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().into())
+}
+
+fn number(path: &str) -> Option<u32> {
+    line(path)?.parse().ok()
+}
+
+/// `6.1.0-28-amd64` is (6, 1).
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|other: char| !other.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// `PROC_USER_INIT_INO`: `include/linux/proc_ns.h@5.10`. Without user namespaces there is no file.
+fn initial_user_namespace() -> bool {
+    fs::read_link("/proc/self/ns/user")
+        .map_or(true, |target| target == Path::new("user:[4026531837]"))
+}
+
+/// `none [integrity] confidentiality`: what is in force stands in brackets.
+fn lockdown(text: Option<&str>) -> Lockdown {
+    let in_force = |text: &str| {
+        text.split_whitespace()
+            .find_map(|word| word.strip_prefix('[')?.strip_suffix(']'))
+            .map(str::to_owned)
+    };
+    match text.and_then(in_force).as_deref() {
+        Some("none") => Lockdown::None,
+        Some("integrity") => Lockdown::Integrity,
+        Some("confidentiality") => Lockdown::Confidentiality,
+        _ => Lockdown::Unknown,
+    }
+}

@@ -1,0 +1,70 @@
+//! What has to be known of the running kernel before the capture's programs are loaded.
+//!
+//! Loads the set-up program, asks, and lets it go again: nothing is attached.
+
+use std::io;
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    programs::{ProgramError, RawTracePoint},
+};
+
+use super::{
+    kallsyms::Symbols,
+    object,
+    page_base::{self, Ways},
+    peek::{self, Mailbox},
+    preempt_count,
+    preflight::Preflight,
+};
+
+/// Why this kernel could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The kernel refused the set-up program's maps.
+    #[error("the kernel refused skbcap's maps")]
+    Maps(#[source] Box<EbpfError>),
+    /// The kernel refused the set-up program.
+    #[error("the kernel refused to load skbcap's set-up program")]
+    Program(#[source] Box<ProgramError>),
+    /// The set-up program could not be asked.
+    #[error("cannot run skbcap's set-up program")]
+    Mailbox(#[source] io::Error),
+}
+
+/// Looks in kernel memory for the page bases (by `ways`) and the preemption counters, and adds what
+/// was found, or why it wasn't, to `preflight`.
+///
+/// # Errors
+///
+/// When the kernel takes no program of ours, so that it could not even be asked.
+pub fn explore(preflight: &mut Preflight, ways: Ways) -> Result<(), SetupError> {
+    // Hidden or missing symbols are for those to tell who look for one.
+    let none = Symbols::scan(io::empty(), &[]).map_err(SetupError::Mailbox)?;
+    let symbols = preflight.symbols.as_ref().unwrap_or(&none);
+    let (Ok(types), Ok(online)) = (&preflight.types, &preflight.online_cpus) else {
+        return Ok(());
+    };
+    let object = load()?;
+    let mut mailbox = Mailbox::of(&object).map_err(SetupError::Mailbox)?;
+    let page_bases = page_base::find(ways, &types.btf, symbols, &mut mailbox);
+    let preempt_counts = preempt_count::find(&types.btf, symbols, online, &mut mailbox);
+    preflight.add_memory(page_bases, preempt_counts);
+    Ok(())
+}
+
+/// The object with its set-up program loaded.
+fn load() -> Result<Ebpf, SetupError> {
+    let mut object = EbpfLoader::new()
+        .btf(None)
+        .load(object::bytes())
+        .map_err(|error| SetupError::Maps(Box::new(error)))?;
+    let program = object
+        .program_mut(peek::PROGRAM)
+        .expect("a program of the object");
+    let program: &mut RawTracePoint = program.try_into().expect("a raw tracepoint in the object");
+    program
+        .load()
+        .map_err(|error| SetupError::Program(Box::new(error)))?;
+    Ok(object)
+}

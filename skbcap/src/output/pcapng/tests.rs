@@ -1,0 +1,150 @@
+//! Frames in, and a file that the strict checker and the comment's parser agree with.
+
+use std::fs;
+use std::path::PathBuf;
+
+use skbcap_common::{Flags, Hook, RecordHeader};
+use zerocopy::FromZeros;
+
+use super::*;
+use crate::config::Output;
+use crate::diff;
+use crate::pcapng::check;
+
+/// A file of its own, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let file = format!("skbcap-{name}-{}.pcapng", std::process::id());
+        Self(std::env::temp_dir().join(file))
+    }
+
+    fn open(&self) -> PcapngFile {
+        let output = FileOutput::open(&Output::File(self.0.clone()));
+        let origin = Origin {
+            os: "Linux 6.12.0".into(),
+            ..Origin::default()
+        };
+        PcapngFile::new(output.unwrap().unwrap(), origin, 262_144).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+const TIME: u64 = 1_700_000_000_000_000_000;
+
+fn header(name: &str, dev_type: u16, dropped: u32) -> RecordHeader {
+    let mut header = RecordHeader::new_zeroed();
+    header.hook = Hook::Kprobe as u8;
+    header.context = 1;
+    (header.tgid, header.pid) = (2211, 2214);
+    header.comm[..5].copy_from_slice(b"x pid");
+    header.netns = 1;
+    header.ifindex = u32::from(dev_type);
+    header.ifname[..name.len()].copy_from_slice(name.as_bytes());
+    (header.dev_type, header.dropped) = (dev_type, dropped);
+    header
+}
+
+fn send(file: &mut PcapngFile, header: &RecordHeader, wall_ns: u64) -> Outcome {
+    let mut header = *header;
+    let data = [0x45; 60];
+    (header.len, header.captured_len) = (60, 60);
+    let frame = Frame {
+        header: &header,
+        data: &data,
+    };
+    file.frame(&frame, wall_ns).unwrap()
+}
+
+/// In each section the losses of an interface are those that its frames tell, and those after the
+/// last.
+#[test]
+fn losses_add_up_in_every_section() {
+    let scratch = Scratch::new("losses");
+    let mut file = scratch.open();
+    send(&mut file, &header("eth0", 1, 3), TIME);
+    send(&mut file, &header("eth0", 1, 5), TIME + 1);
+    file.clock_was_set(-1_000_000).unwrap();
+    send(&mut file, &header("eth0", 1, 9), TIME - 1_000_000);
+    let drops = [InterfaceDrops {
+        netns: 1,
+        ifindex: 1,
+        dropped: 16,
+    }];
+    file.finish(&drops, TIME).unwrap();
+    let report = check::check(&fs::read(&scratch.0).unwrap());
+    assert_eq!(report.faults, []);
+    assert_eq!(report.sections, 2);
+    let losses: Vec<_> = report
+        .interfaces
+        .iter()
+        .map(|interface| {
+            (
+                interface.packets,
+                interface.dropped_between,
+                interface.dropped,
+            )
+        })
+        .collect();
+    assert_eq!(losses, [(2, 5, Some(5)), (1, 4, Some(11))]);
+}
+
+#[test]
+fn a_frame_says_who_and_how() {
+    let scratch = Scratch::new("who");
+    let mut file = scratch.open();
+    let mut frame = header("eth0", 1, 0);
+    frame.flags = Flags::CUT_BOUND.0;
+    (frame.ip_summed, frame.gso_size) = (CHECKSUM_PARTIAL, 1448);
+    send(&mut file, &frame, TIME);
+    file.finish(&[], TIME).unwrap();
+    let bytes = fs::read(&scratch.0).unwrap();
+    assert_eq!(check::check(&bytes).faults, []);
+    let capture = diff::Capture::read(&bytes).unwrap();
+    let comment = capture.frames[0].comment.unwrap();
+    assert_eq!(
+        comment,
+        r"comm=x\x20pid pid=2214 tgid=2211 ctx=task cut=bound"
+    );
+    assert_eq!(Annotation::parse(comment).unwrap().comm, b"x pid");
+    // epb_flags: outbound, checksum not ready, segmentation offloaded.
+    assert!(
+        bytes
+            .windows(8)
+            .any(|bytes| bytes == [2, 0, 4, 0, 0x02, 0x0a, 0, 0])
+    );
+    // epb_processid_threadid.
+    let ids = [8, 0, 8, 0, 0xa3, 8, 0, 0, 0xa6, 8, 0, 0];
+    assert!(bytes.windows(12).any(|bytes| bytes == ids));
+}
+
+#[test]
+fn devices_are_named_once() {
+    let scratch = Scratch::new("devices");
+    let mut file = scratch.open();
+    for _ in 0..2 {
+        assert_eq!(
+            send(&mut file, &header("eth0", 1, 0), TIME),
+            Outcome::Written
+        );
+        let ppp0 = header("ppp0", 512, 0);
+        assert_eq!(send(&mut file, &ppp0, TIME), Outcome::UnsupportedLinkType);
+        assert_eq!(
+            send(&mut file, &header("wg0", 0xfffe, 0), TIME),
+            Outcome::Written
+        );
+    }
+    let notices = file.notices();
+    assert_eq!(notices.len(), 2, "{notices:?}");
+    assert!(notices[0].starts_with("frames of ppp0 are not written"));
+    assert!(notices[1].starts_with("wg0 has another link type"));
+    file.finish(&[], TIME).unwrap();
+    let report = check::check(&fs::read(&scratch.0).unwrap());
+    assert_eq!((report.faults.len(), report.interfaces.len()), (0, 2));
+}

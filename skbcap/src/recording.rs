@@ -1,0 +1,462 @@
+//! Recordings: what the kernel side yielded, in a file, to be read again without a kernel.
+//!
+//! A `.ring` file is [`MAGIC`] and then chunks, little-endian, each a kind and a length (4 bytes
+//! each) and so many bytes, padded to 8:
+//!
+//! | kind | contents |
+//! |---|---|
+//! | 1 origin | hook (1), snapshot length (4), wall clock less monotonic clock in ns (8), then hardware, operating system and program as lines |
+//! | 2 record | ring (4), zero (4), a record as it lay in the ring |
+//! | 3 clock | from when on, monotonic (8), wall clock less monotonic clock (8), both in ns |
+//! | 4 counters | the counters of all rings together, in the order of [`Counters`] (8 each) |
+//! | 5 drops | network namespace (4), ifindex (4), frames dropped (8) |
+//!
+//! Knows records and counters; nothing of what becomes of them.
+
+use std::io::{self, Write};
+
+use skbcap_common::{Hook, InterfaceDrops, RecordHeader, record::HEADER_LEN};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{
+    clock::{Offset, Step},
+    decode::{DecodeError, Frame},
+    geometry::Geometry,
+    output::Origin,
+    ring::{OwnedMemory, Writer},
+    stats::Stats,
+};
+
+/// How a recording begins; the last two bytes are the version of this format.
+pub const MAGIC: [u8; 8] = *b"SKBRNG01";
+
+const ORIGIN: u32 = 1;
+const RECORD: u32 = 2;
+const CLOCK: u32 = 3;
+const COUNTERS: u32 = 4;
+const DROPS: u32 = 5;
+
+/// The counters of all rings together, as they stand in a recording.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Counters {
+    seen: u64,
+    filtered: u64,
+    captured: u64,
+    dropped_ring_full: u64,
+    dropped_busy: u64,
+    dropped_no_ring: u64,
+    dropped_unreadable: u64,
+    cut_short: u64,
+    /// Frames missed by the hook, and whether that is known.
+    missed: u64,
+    missed_known: u64,
+}
+
+impl Counters {
+    fn of(stats: &Stats) -> Self {
+        Self {
+            seen: stats.seen,
+            filtered: stats.filtered,
+            captured: stats.captured,
+            dropped_ring_full: stats.dropped_ring_full,
+            dropped_busy: stats.dropped_busy,
+            dropped_no_ring: stats.dropped_no_ring,
+            dropped_unreadable: stats.dropped_unreadable,
+            cut_short: stats.cut_short,
+            missed: stats.missed.unwrap_or(0),
+            missed_known: stats.missed.is_some().into(),
+        }
+    }
+
+    /// Puts the kernel side's counters into `stats`.
+    pub fn fill(&self, stats: &mut Stats) {
+        stats.seen = self.seen;
+        stats.filtered = self.filtered;
+        stats.captured = self.captured;
+        stats.dropped_ring_full = self.dropped_ring_full;
+        stats.dropped_busy = self.dropped_busy;
+        stats.dropped_no_ring = self.dropped_no_ring;
+        stats.dropped_unreadable = self.dropped_unreadable;
+        stats.cut_short = self.cut_short;
+        stats.missed = (self.missed_known != 0).then_some(self.missed);
+    }
+}
+
+/// What stands at the beginning of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Where the frames were taken.
+    pub hook: Hook,
+    /// The most bytes of a frame that were captured.
+    pub snaplen: u32,
+    /// Wall clock less monotonic clock at the start, in nanoseconds.
+    pub offset_ns: i64,
+    /// The machine it was made on.
+    pub origin: Origin,
+}
+
+/// Writes a recording.
+#[derive(Debug)]
+pub struct Recorder<W: Write> {
+    out: W,
+}
+
+impl<W: Write> Recorder<W> {
+    /// Begins a recording.
+    ///
+    /// # Errors
+    ///
+    /// What `out` says.
+    pub fn new(mut out: W, header: &Header) -> io::Result<Self> {
+        out.write_all(&MAGIC)?;
+        let Header {
+            hook,
+            snaplen,
+            offset_ns,
+            origin,
+        } = header;
+        let lines = [&origin.hardware, &origin.os, &origin.application];
+        let lines: Vec<&str> = lines
+            .into_iter()
+            .chain(&origin.comments)
+            .map(String::as_str)
+            .collect();
+        let mut this = Self { out };
+        this.chunk(
+            ORIGIN,
+            &[
+                &[*hook as u8, 0, 0, 0],
+                &snaplen.to_le_bytes(),
+                &offset_ns.to_le_bytes(),
+                lines.join("\n").as_bytes(),
+            ],
+        )?;
+        Ok(this)
+    }
+
+    /// Adds a frame's record, which came from ring number `ring`.
+    ///
+    /// # Errors
+    ///
+    /// What the output says.
+    pub fn record(&mut self, ring: u32, frame: &Frame<'_>) -> io::Result<()> {
+        let head = [ring.to_le_bytes(), [0; 4]].concat();
+        self.chunk(RECORD, &[&head, frame.header.as_bytes(), frame.data])
+    }
+
+    /// Adds that the wall clock was set.
+    ///
+    /// # Errors
+    ///
+    /// What the output says.
+    pub fn clock(&mut self, step: &Step) -> io::Result<()> {
+        let Step {
+            at_monotonic_ns,
+            new_offset_ns,
+            ..
+        } = step;
+        self.chunk(
+            CLOCK,
+            &[&at_monotonic_ns.to_le_bytes(), &new_offset_ns.to_le_bytes()],
+        )
+    }
+
+    /// Ends the recording with the kernel side's counters.
+    ///
+    /// # Errors
+    ///
+    /// What the output says.
+    pub fn finish(&mut self, stats: &Stats, drops: &[InterfaceDrops]) -> io::Result<()> {
+        for drop in drops {
+            self.chunk(DROPS, &[drop.as_bytes()])?;
+        }
+        self.chunk(COUNTERS, &[Counters::of(stats).as_bytes()])?;
+        self.out.flush()
+    }
+
+    fn chunk(&mut self, kind: u32, parts: &[&[u8]]) -> io::Result<()> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        self.out.write_all(&kind.to_le_bytes())?;
+        self.out.write_all(&(len as u32).to_le_bytes())?;
+        for part in parts {
+            self.out.write_all(part)?;
+        }
+        self.out.write_all(&[0; 8][..len.next_multiple_of(8) - len])
+    }
+}
+
+/// A recording that was read.
+#[derive(Debug)]
+pub struct Recording {
+    /// What stands at its beginning.
+    pub header: Header,
+    /// When the wall clock was set: from when on, and its new offset.
+    pub steps: Vec<Step>,
+    /// The kernel side's counters.
+    pub counters: Counters,
+    /// The kernel side's drops by interface.
+    pub drops: Vec<InterfaceDrops>,
+    /// The rings, with all their records.
+    pub rings: Vec<OwnedMemory>,
+}
+
+/// Why a file is no recording.
+#[derive(Debug, thiserror::Error)]
+#[error("not a recording of this skbcap: at byte {offset}, {problem}")]
+pub struct RecordingError {
+    /// Where in the file.
+    offset: usize,
+    /// What is wrong there.
+    problem: String,
+}
+
+impl Recording {
+    /// Reads a recording.
+    ///
+    /// # Errors
+    ///
+    /// When `bytes` are not one, or end in the middle.
+    pub fn read(bytes: &[u8]) -> Result<Self, RecordingError> {
+        let problem = |offset, problem: String| RecordingError { offset, problem };
+        if bytes.get(..8) != Some(&MAGIC) {
+            return Err(problem(0, "another beginning".into()));
+        }
+        let mut header = None;
+        let mut steps: Vec<Step> = Vec::new();
+        let mut counters = Counters::default();
+        let mut drops = Vec::new();
+        let mut records: Vec<Vec<(RecordHeader, &[u8])>> = Vec::new();
+        let mut at = 8;
+        while at < bytes.len() {
+            let cut = || problem(at, "the file ends in the middle of a chunk".into());
+            let (kind, len) = bytes.get(at..at + 8).map(halves).ok_or_else(cut)?;
+            let body = bytes.get(at + 8..at + 8 + len as usize).ok_or_else(cut)?;
+            let short = || problem(at, format!("a chunk of kind {kind} is too short"));
+            match kind {
+                ORIGIN => header = Some(read_header(body).ok_or_else(short)?),
+                RECORD => {
+                    let (ring, _) = body.get(..8).map(halves).ok_or_else(short)?;
+                    let ring = ring as usize;
+                    if ring > u16::MAX.into() {
+                        return Err(problem(at, format!("a ring number {ring}")));
+                    }
+                    if records.len() <= ring {
+                        records.resize_with(ring + 1, Vec::new);
+                    }
+                    let (header, data) =
+                        RecordHeader::read_from_prefix(&body[8..]).map_err(|_| short())?;
+                    if header.captured_len as usize != data.len() {
+                        let error = DecodeError::Short {
+                            needed: u64::from(HEADER_LEN) + u64::from(header.captured_len),
+                            available: body.len() as u64 - 8,
+                        };
+                        return Err(problem(at, error.to_string()));
+                    }
+                    records[ring].push((header, data));
+                }
+                CLOCK => {
+                    let (from, offset) = body.split_at_checked(8).ok_or_else(short)?;
+                    let old = steps.last().map_or_else(
+                        || {
+                            header
+                                .as_ref()
+                                .map_or(0, |header: &Header| header.offset_ns)
+                        },
+                        |step| step.new_offset_ns,
+                    );
+                    steps.push(Step {
+                        at_monotonic_ns: u64::read_from_bytes(from).map_err(|_| short())?,
+                        old_offset_ns: old,
+                        new_offset_ns: i64::read_from_bytes(offset).map_err(|_| short())?,
+                    });
+                }
+                COUNTERS => counters = Counters::read_from_bytes(body).map_err(|_| short())?,
+                DROPS => drops.push(InterfaceDrops::read_from_bytes(body).map_err(|_| short())?),
+                _ => return Err(problem(at, format!("an unknown chunk of kind {kind}"))),
+            }
+            at += 8 + (len as usize).next_multiple_of(8);
+        }
+        let header = header.ok_or_else(|| problem(8, "no origin".into()))?;
+        let rings = records.iter().map(|records| load(records)).collect();
+        Ok(Self {
+            header,
+            steps,
+            counters,
+            drops,
+            rings,
+        })
+    }
+
+    /// The wall clock's offset at the start.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        Offset {
+            at_monotonic_ns: 0,
+            offset_ns: self.header.offset_ns,
+            uncertainty_ns: 0,
+        }
+    }
+}
+
+/// A ring that holds all of `records`.
+fn load(records: &[(RecordHeader, &[u8])]) -> OwnedMemory {
+    let longest = records
+        .iter()
+        .map(|(_, data)| data.len())
+        .max()
+        .unwrap_or(0) as u32;
+    let slack_len = (HEADER_LEN + longest + 8).next_multiple_of(8);
+    let segment_len = slack_len.next_multiple_of(1 << 12);
+    let bytes: u64 = records
+        .iter()
+        .map(|(_, data)| u64::from(HEADER_LEN) + data.len() as u64 + 8)
+        .sum();
+    let memory = OwnedMemory::new(Geometry {
+        segment_len,
+        // A record begins in each segment's nominal length, so this is never too few.
+        segments: (bytes / u64::from(segment_len) + 1) as u32,
+        slack_len,
+        value_len: segment_len + slack_len,
+        chunk_len: longest,
+    });
+    let mut writer = Writer::new(memory.as_memory());
+    for (header, data) in records {
+        assert!(
+            writer.put(header, data),
+            "a ring made to hold all of its records"
+        );
+    }
+    memory
+}
+
+fn read_header(body: &[u8]) -> Option<Header> {
+    let snaplen = u32::read_from_bytes(body.get(4..8)?).ok()?;
+    let offset_ns = i64::read_from_bytes(body.get(8..16)?).ok()?;
+    let text = String::from_utf8_lossy(&body[16..]);
+    let mut lines = text.split('\n').map(str::to_owned);
+    let origin = Origin {
+        hardware: lines.next()?,
+        os: lines.next()?,
+        application: lines.next()?,
+        comments: lines.collect(),
+    };
+    Some(Header {
+        hook: Hook::from_byte(*body.first()?)?,
+        snaplen,
+        offset_ns,
+        origin,
+    })
+}
+
+fn halves(bytes: &[u8]) -> (u32, u32) {
+    let half = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
+    (half(0), half(4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{order::Order, ring::Ring};
+    use proptest::prelude::*;
+    use zerocopy::FromZeros;
+
+    fn header() -> Header {
+        let text = |text: &str| text.to_owned();
+        Header {
+            hook: Hook::Queue,
+            snaplen: 2000,
+            offset_ns: -5,
+            origin: Origin {
+                hardware: text("x86_64"),
+                os: text("Linux 6.12"),
+                application: text("skbcap"),
+                comments: vec![text("one"), text("two")],
+            },
+        }
+    }
+
+    fn recording(frames: &[(u32, u64, Vec<u8>)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut recorder = Recorder::new(&mut bytes, &header()).unwrap();
+        for (ring, time_ns, data) in frames {
+            let mut record = RecordHeader::new_zeroed();
+            record.version = skbcap_common::VERSION;
+            record.hook = Hook::Queue as u8;
+            record.time_ns = *time_ns;
+            record.len = data.len() as u32;
+            record.captured_len = data.len() as u32;
+            recorder
+                .record(
+                    *ring,
+                    &Frame {
+                        header: &record,
+                        data,
+                    },
+                )
+                .unwrap();
+        }
+        let step = Step {
+            at_monotonic_ns: 7,
+            old_offset_ns: -5,
+            new_offset_ns: 9,
+        };
+        recorder.clock(&step).unwrap();
+        let stats = Stats {
+            seen: 3,
+            missed: Some(1),
+            ..Stats::default()
+        };
+        let drops = [InterfaceDrops {
+            netns: 1,
+            ifindex: 2,
+            dropped: 3,
+        }];
+        recorder.finish(&stats, &drops).unwrap();
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_recorded_is_read(
+            lens in prop::collection::vec((0u32..3, 0usize..1500), 0..60)
+        ) {
+            let frames: Vec<_> = (10u64..)
+                .zip(&lens)
+                .map(|(time, &(ring, len))| (ring, time, vec![time as u8; len]))
+                .collect();
+            let recording = Recording::read(&recording(&frames)).unwrap();
+            prop_assert_eq!(&recording.header, &header());
+            prop_assert_eq!(recording.steps.len(), 1);
+            prop_assert_eq!(recording.steps[0].old_offset_ns, -5);
+            prop_assert_eq!(recording.drops[0].dropped, 3);
+            let mut stats = Stats::default();
+            recording.counters.fill(&mut stats);
+            prop_assert_eq!((stats.seen, stats.missed), (3, Some(1)));
+            let rings = recording.rings.iter().enumerate();
+            let mut order =
+                Order::new(rings.map(|(at, ring)| Ring::new(ring.as_memory(), at)).collect());
+            order.finish().unwrap();
+            let read: Vec<_> = std::iter::from_fn(|| {
+                order.next(|frame| (frame.header.time_ns, frame.data.to_vec())).unwrap()
+            })
+            .collect();
+            let expected: Vec<_> =
+                frames.into_iter().map(|(_, time, data)| (time, data)).collect();
+            prop_assert_eq!(read, expected);
+        }
+
+        #[test]
+        fn a_broken_recording_is_refused_and_never_panics(
+            at in 0usize..600, value: u8, cut in 0usize..600,
+        ) {
+            let mut bytes = recording(&[(0, 1, vec![1; 60]), (1, 2, vec![2; 60])]);
+            let len = bytes.len();
+            bytes[at % len] = value;
+            let _ = Recording::read(&bytes);
+            let _ = Recording::read(&bytes[..cut % len]);
+        }
+    }
+}
