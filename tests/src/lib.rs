@@ -1,1 +1,6 @@
-//! Shared pieces of the tests.
+//! Shared pieces of the tests: captures read back, and compared.
+//!
+//! They know files only: no kernel, no namespaces.
+
+pub mod capture;
+pub mod compare;

@@ -1,8 +1,23 @@
 //! The guest's test runner: `guest --list` names the tests, `guest run NAME`
 //! runs one, as root, in a virtual machine of `cargo xtask vm`. What a test
 //! prints is its log, and the files it leaves in `/out` come to the host.
+//!
+//! On a host, `SKBCAP_OUT=DIR guest run NAME` runs most of them too, with
+//! `skbcap`, the traffic programs and tcpdump in PATH: they make namespaces of
+//! their own.
 
+mod beside;
 mod boot;
+mod clock;
+mod devices;
+mod frames;
+mod lab;
+mod limits;
+mod program;
+mod report;
+mod skbcap;
+mod tcp;
+mod udp;
 
 use std::env;
 use std::process::ExitCode;
@@ -17,6 +32,26 @@ type Test = (&'static str, &'static str, fn() -> Result<()>);
 const TESTS: &[Test] = &[
     ("boot", "", boot::boot),
     ("tcpdump_runs", "", boot::tcpdump_runs),
+    ("chronyd_frame", "", frames::chronyd_frame),
+    ("ping", "", frames::ping),
+    ("arp", "", frames::arp),
+    ("ipv6", "", frames::ipv6),
+    ("udp_sizes", "", udp::udp_sizes),
+    ("udp_threads_identity", "", udp::udp_threads_identity),
+    ("order", "", udp::order),
+    ("tcp_bulk", "", tcp::tcp_bulk),
+    ("tcp_bulk_netns", "", tcp::tcp_bulk_netns),
+    ("sendfile_17_frags", "", tcp::sendfile_17_frags),
+    ("loopback", "", tcp::loopback),
+    ("page_bases", "", tcp::page_bases),
+    ("vlan", "", devices::vlan),
+    ("vlan_unaccelerated", "", devices::vlan_unaccelerated),
+    ("tun", "", devices::tun),
+    ("snaplen", "", limits::snaplen),
+    ("count", "", limits::count),
+    ("ring_full", "", limits::ring_full),
+    ("wallclock", "", clock::wallclock),
+    ("clock_step", "", clock::clock_step),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,206 @@
+//! tcpdump and skbcap beside each other, and what the one saw that the other did not.
+
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use skbcap_tests::capture::{self, Packet};
+use skbcap_tests::compare::{Some3, compare};
+
+use crate::lab::{Space, words_of};
+use crate::program::{Program, out};
+use crate::skbcap::{Done, Hook, Skbcap};
+
+/// tcpdump hands over what is in its ring once a second; at its end it does not.
+const LAST_BLOCK: Duration = Duration::from_millis(1200);
+
+/// A device to compare on.
+#[derive(Clone, Copy)]
+pub(crate) struct Point<'a> {
+    pub(crate) space: &'a Space,
+    pub(crate) device: &'a str,
+}
+
+/// One tcpdump, of what leaves by one device.
+struct Tcpdump {
+    program: Program,
+    device: String,
+    inode: u64,
+    file: PathBuf,
+}
+
+/// All that capture at once.
+pub(crate) struct Beside {
+    tcpdumps: Vec<Tcpdump>,
+    skbcaps: Vec<(Hook, Skbcap)>,
+}
+
+/// What tcpdump saw of one device.
+pub(crate) struct Seen {
+    pub(crate) device: String,
+    pub(crate) inode: u64,
+    pub(crate) packets: Vec<Packet>,
+}
+
+/// What all of them saw.
+pub(crate) struct Outcome {
+    pub(crate) tcpdump: Vec<Seen>,
+    pub(crate) skbcap: Vec<(Hook, Done)>,
+}
+
+impl Beside {
+    /// A tcpdump for each point, and in the first point's namespace a skbcap for each hook. `words`
+    /// is the rest of skbcap's command line.
+    pub(crate) fn start(points: &[Point<'_>], words: &str) -> Result<Self> {
+        let mut tcpdumps = Vec::new();
+        for point in points {
+            tcpdumps.push(Tcpdump::launch(point)?);
+        }
+        let mut skbcaps = Vec::new();
+        for hook in Hook::all() {
+            let words = format!("--hook {hook} {words}");
+            let name = hook.to_string();
+            skbcaps.push((hook, Skbcap::launch(points[0].space, &name, &words)?));
+        }
+        for tcpdump in &mut tcpdumps {
+            tcpdump.program.wait_stderr("listening on")?;
+        }
+        let listening = |(hook, skbcap): (Hook, Skbcap)| Ok((hook, skbcap.listen()?));
+        let skbcaps = skbcaps.into_iter().map(listening).collect::<Result<_>>()?;
+        Ok(Self { tcpdumps, skbcaps })
+    }
+
+    /// Ends all of them.
+    pub(crate) fn stop(self) -> Result<Outcome> {
+        sleep(LAST_BLOCK);
+        let mut outcome = Outcome {
+            tcpdump: Vec::new(),
+            skbcap: Vec::new(),
+        };
+        for mut tcpdump in self.tcpdumps {
+            outcome.tcpdump.push(tcpdump.stop()?);
+        }
+        for (hook, skbcap) in self.skbcaps {
+            outcome.skbcap.push((hook, skbcap.stop()?));
+        }
+        Ok(outcome)
+    }
+}
+
+impl Tcpdump {
+    fn launch(point: &Point<'_>) -> Result<Self> {
+        let Point { space, device } = point;
+        let name = format!("tcpdump-{}-{device}", space.name());
+        let file = out(&format!("{name}.pcap"));
+        let mut command = words_of("tcpdump -n -Z root -B 65536 --nano -i");
+        command.arg(device).arg("-w").arg(&file);
+        if *device != "lo" {
+            // On loopback it would see nothing: what leaves comes in there.
+            command.args(["-Q", "out"]);
+        }
+        Ok(Self {
+            program: space.start(&name, &mut command)?,
+            device: (*device).to_owned(),
+            inode: space.inode()?,
+            file,
+        })
+    }
+
+    fn stop(&mut self) -> Result<Seen> {
+        let status = self.program.interrupt()?;
+        let said = self.program.stderr()?;
+        ensure!(status.success(), "tcpdump ended with {status}:\n{said}");
+        ensure!(
+            said.contains("\n0 packets dropped by kernel"),
+            "tcpdump lost packets:\n{said}"
+        );
+        Ok(Seen {
+            device: self.device.clone(),
+            inode: self.inode,
+            packets: capture::read_pcap(&self.file)?,
+        })
+    }
+}
+
+impl Outcome {
+    /// Every frame that tcpdump saw is in skbcap's file byte for byte, the other way round, and
+    /// there is nothing else in it. At least `least` frames were seen on each device.
+    pub(crate) fn same(&self, least: usize) -> Result<()> {
+        for seen in &self.tcpdump {
+            println!("tcpdump {}: {} frames", seen.device, seen.packets.len());
+            ensure!(
+                seen.packets.len() >= least,
+                "tcpdump saw {} frames on {}, at least {least} should be",
+                seen.packets.len(),
+                seen.device
+            );
+        }
+        for (hook, done) in &self.skbcap {
+            let mut compared = 0;
+            let mut missing = 0;
+            for seen in &self.tcpdump {
+                let ours = done.of(&seen.device, seen.inode);
+                compared += ours.len();
+                missing += seen.compare(*hook, &ours)?;
+            }
+            ensure!(
+                compared == done.capture.packets.len(),
+                "{hook}: {} packets on other devices than those compared",
+                done.capture.packets.len() - compared
+            );
+            // A frame sent by a softirq on top of the program itself never reaches it. The kernel
+            // counts those, or from 5.10 to 6.1 doesn't.
+            let missed = done.missed()?;
+            println!("{hook}: {compared} frames, {missing} missing, {missed:?} missed");
+            ensure!(
+                missing <= missed.unwrap_or(0),
+                "{hook}: {missing} frames are missing, {missed:?} known to be missed"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Seen {
+    /// How many frames skbcap lacks; it may have none that tcpdump lacks.
+    fn compare(&self, hook: Hook, ours: &[Packet]) -> Result<u64> {
+        let difference = compare(&self.packets, ours);
+        if !difference.only_first.is_empty() {
+            print!(
+                "{hook} {}: {} of tcpdump's {} frames are not in skbcap's {}:\n{}",
+                self.device,
+                difference.only_first.len(),
+                self.packets.len(),
+                ours.len(),
+                Some3(&difference.only_first, &self.packets)
+            );
+        }
+        ensure!(
+            difference.only_second.is_empty(),
+            "{hook} {}: {} of skbcap's {} frames are not in tcpdump's {}:\n{}",
+            self.device,
+            difference.only_second.len(),
+            ours.len(),
+            self.packets.len(),
+            Some3(&difference.only_second, ours)
+        );
+        Ok(difference.only_first.len() as u64)
+    }
+}
+
+impl Done {
+    /// The packets of one device of one namespace.
+    pub(crate) fn of(&self, device: &str, inode: u64) -> Vec<Packet> {
+        let description = format!("netns={inode} ");
+        self.capture
+            .packets
+            .iter()
+            .filter(|packet| {
+                let more = packet.more();
+                more.device == device && more.description.starts_with(&description)
+            })
+            .cloned()
+            .collect()
+    }
+}
