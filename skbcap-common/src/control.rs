@@ -16,6 +16,9 @@ pub const NEVER: u64 = u64::MAX;
 /// `skb_frag_t`s that are followed: `MAX_SKB_FRAGS` is 17 by default and at most 45.
 pub const MAX_FRAGS: usize = 45;
 
+/// Room for them: a power of two, so that an index can be bounded by a mask.
+pub const FRAGS_ROOM: usize = 64;
+
 /// Entries of a ring's table of drops by interface.
 pub const INTERFACE_DROPS: usize = 256;
 
@@ -74,11 +77,11 @@ pub struct Control {
     /// A copy of the first bytes of `skb_shared_info`.
     pub shared_info: [u64; SHARED_INFO_WINDOW / 8],
     /// A copy of the skb's array of fragments.
-    pub frags: [u64; 2 * MAX_FRAGS],
+    pub frags: [u64; 2 * FRAGS_ROOM],
     /// Where the walk over the skb's parts is.
     pub walk: Walk,
     /// Zero.
-    pub reserved_scratch: [u64; 2],
+    pub reserved_scratch: [u64; 4],
 }
 
 /// The program's own: how far the copy of one frame has come. In memory, not in registers, because
@@ -124,7 +127,7 @@ pub const fn interface_drops_slot(netns: u32, ifindex: u32) -> usize {
 
 const _: () = {
     use core::mem::{align_of, offset_of, size_of};
-    assert!(size_of::<Control>() == 1344);
+    assert!(size_of::<Control>() == 1664);
     assert!(align_of::<Control>() == 64);
     assert!(offset_of!(Control, head) == 0);
     assert!(offset_of!(Control, seen) == 32);

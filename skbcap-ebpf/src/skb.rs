@@ -3,10 +3,12 @@
 //! Every access is a `bpf_probe_read_kernel`, which cannot fault; every offset comes from the
 //! running kernel's BTF by way of the configuration.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use skbcap_common::{
     Control, Flags,
-    control::{MAX_FRAGS, Walk},
+    control::{FRAGS_ROOM, MAX_FRAGS, Walk},
 };
 
 use crate::{config::config, memory::opaque};
@@ -36,12 +38,19 @@ unsafe fn read(to: *mut u8, len: u64, from: u64) -> bool {
     unsafe { bpf_probe_read_kernel(to.cast(), len as u32, from as *const _) == 0 }
 }
 
-/// Reads one plain integer.
+/// Reads one plain integer, or an array of them.
+///
+/// # Safety
+///
+/// Any bytes are a `T`.
 #[inline(always)]
-fn read_value<T: Default + Copy>(from: u64) -> Option<T> {
-    let mut value = T::default();
-    // SAFETY: `value` is as long as its type says, and any bytes are an integer.
-    unsafe { read((&raw mut value).cast(), size_of::<T>() as u64, from) }.then_some(value)
+unsafe fn read_value<T: Copy>(from: u64) -> Option<T> {
+    // Not zeroed: that would be a call to `memset`.
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: `value` is as long as its type says, and was written if the helper succeeded.
+    unsafe {
+        read(value.as_mut_ptr().cast(), size_of::<T>() as u64, from).then(|| value.assume_init())
+    }
 }
 
 /// A copy of a structure's first bytes, in the control block: together they would not fit the
@@ -151,11 +160,14 @@ impl Device {
     #[inline(always)]
     fn fill(&mut self, address: u64) -> Option<()> {
         let at = |offset: u32| address + u64::from(offset);
-        self.ifindex = read_value(at(config!(layout.dev_ifindex)))?;
-        self.kind = read_value(at(config!(layout.dev_type)))?;
-        self.name = read_value(at(config!(layout.dev_name)))?;
-        let net: u64 = read_value(at(config!(layout.dev_net)))?;
-        self.netns = read_value(net + u64::from(config!(layout.net_inum)))?;
+        // SAFETY: all of these are integers, or an array of them.
+        unsafe {
+            self.ifindex = read_value(at(config!(layout.dev_ifindex)))?;
+            self.kind = read_value(at(config!(layout.dev_type)))?;
+            self.name = read_value(at(config!(layout.dev_name)))?;
+            let net: u64 = read_value(at(config!(layout.dev_net)))?;
+            self.netns = read_value(net + u64::from(config!(layout.net_inum)))?;
+        }
         Some(())
     }
 }
@@ -297,11 +309,11 @@ pub(crate) unsafe fn copy(
             next_frag,
         } = unsafe { state.read_volatile() };
         if remaining == 0 {
-            if next_frag >= nr_frags || next_frag >= MAX_FRAGS as u64 {
+            if next_frag >= nr_frags {
                 is_through = true;
                 break;
             }
-            // SAFETY: `next_frag` is below `MAX_FRAGS`, and `control` is this CPU's own.
+            // SAFETY: `next_frag` was copied, and `control` is this CPU's own.
             let (source, remaining) = unsafe { fragment(control, next_frag) };
             if source == 0 {
                 break;
@@ -365,7 +377,7 @@ pub(crate) unsafe fn copy(
 unsafe fn read_frags(control: *mut Control, skb: &Skb, shared_info: &SharedInfo) -> u64 {
     let nr_frags = u64::from(shared_info.nr_frags).min(MAX_FRAGS as u64);
     let len = opaque(nr_frags * FRAG_LEN);
-    if len == 0 || len > size_of::<[u64; 2 * MAX_FRAGS]>() as u64 {
+    if len == 0 || len > size_of::<[u64; 2 * FRAGS_ROOM]>() as u64 {
         return 0;
     }
     let from = skb.shared_info + u64::from(config!(layout.shared_info_frags));
@@ -379,14 +391,14 @@ unsafe fn read_frags(control: *mut Control, skb: &Skb, shared_info: &SharedInfo)
 ///
 /// # Safety
 ///
-/// `index` is below [`MAX_FRAGS`].
+/// `control` is this CPU's own, and fragment `index` was copied.
 #[inline(always)]
 unsafe fn fragment(control: *mut Control, index: u64) -> (u64, u64) {
-    // SAFETY: the caller's promise; the loader has checked that the fields lie in 16 bytes.
+    // A mask, not a comparison: on 5.10 a bound is lost where the register is spilled in between.
+    let offset = (opaque(index) as usize & (FRAGS_ROOM - 1)) * FRAG_LEN as usize;
+    // SAFETY: masked to lie within the copy; the loader has checked that the fields lie in 16 bytes.
     let (page, offset, len) = unsafe {
-        let frag = (&raw const (*control).frags)
-            .cast::<u8>()
-            .add(index as usize * 16);
+        let frag = (&raw const (*control).frags).cast::<u8>().add(offset);
         let field = |offset: u32| frag.add(offset as usize);
         (
             core::ptr::read_volatile(field(config!(layout.frag_page)).cast::<u64>()),

@@ -23,7 +23,7 @@ use crate::{
     geometry,
     kernel::{
         btf::Btf,
-        load::{self, Kernel, Maps, Options},
+        load::{self, Kernel, LoadError, Maps, Options},
         netns::{self, Namespace},
         page_base::{NotFound, PageBases, Ways},
         preempt_count::{self, PreemptCounts},
@@ -103,6 +103,11 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         layout: facts.layout,
         preempt_count: facts.preempt_count_addresses(),
         online: facts.online.iter().copied().collect(),
+    })
+    .inspect_err(|error| {
+        if let LoadError::Program(refused) = error {
+            debug(&|| format!("the verifier's log:\n{}", refused.log()));
+        }
     })?;
     debug(&|| format!("the program for {} is loaded", place(hook)));
 

@@ -25,6 +25,7 @@ use super::{
     mapped::Mapped,
     missed,
     object::{self, ObjectError},
+    refused::ProgramRefused,
 };
 use crate::{geometry::Geometry, ring::Memory};
 
@@ -68,13 +69,8 @@ pub enum LoadError {
     #[error("the kernel refused skbcap's maps")]
     Maps(#[source] Box<EbpfError>),
     /// The kernel refused a program.
-    #[error("the kernel refused to load skbcap's program at {place}")]
-    Program {
-        /// Where the program was to be attached.
-        place: &'static str,
-        /// What the kernel said.
-        source: Box<ProgramError>,
-    },
+    #[error(transparent)]
+    Program(#[from] ProgramRefused),
     /// A program could not be attached.
     #[error("cannot attach at {place}")]
     Attach {
@@ -180,21 +176,14 @@ impl Kernel {
     }
 
     fn load_program(&mut self) -> Result<(), LoadError> {
-        match self.hook {
-            Hook::Kprobe => self.kprobe().load().map_err(|source| LoadError::Program {
-                place: FUNCTION,
-                source: Box::new(source),
-            }),
+        let (place, result) = match self.hook {
+            Hook::Kprobe => (FUNCTION, self.kprobe().load()),
             Hook::Queue => {
                 let btf = aya::Btf::from_sys_fs()?;
-                self.tracepoint()
-                    .load(TRACEPOINT, &btf)
-                    .map_err(|source| LoadError::Program {
-                        place: TRACEPOINT,
-                        source: Box::new(source),
-                    })
+                (TRACEPOINT, self.tracepoint().load(TRACEPOINT, &btf))
             }
-        }
+        };
+        result.map_err(|error| ProgramRefused::new(place, error).into())
     }
 
     /// Attaches the program: from here on frames are taken.

@@ -16,4 +16,5 @@ pub mod page_base;
 pub mod peek;
 pub mod preempt_count;
 pub mod preflight;
+pub mod refused;
 pub mod setup;

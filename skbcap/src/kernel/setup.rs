@@ -4,10 +4,7 @@
 
 use std::io;
 
-use aya::{
-    Ebpf, EbpfError, EbpfLoader,
-    programs::{ProgramError, RawTracePoint},
-};
+use aya::{Ebpf, EbpfError, EbpfLoader, programs::RawTracePoint};
 
 use super::{
     kallsyms::Symbols,
@@ -16,6 +13,7 @@ use super::{
     peek::{self, Mailbox},
     preempt_count,
     preflight::Preflight,
+    refused::ProgramRefused,
 };
 
 /// Why this kernel could not be asked.
@@ -25,8 +23,8 @@ pub enum SetupError {
     #[error("the kernel refused skbcap's maps")]
     Maps(#[source] Box<EbpfError>),
     /// The kernel refused the set-up program.
-    #[error("the kernel refused to load skbcap's set-up program")]
-    Program(#[source] Box<ProgramError>),
+    #[error(transparent)]
+    Program(#[from] ProgramRefused),
     /// The set-up program could not be asked.
     #[error("cannot run skbcap's set-up program")]
     Mailbox(#[source] io::Error),
@@ -65,6 +63,6 @@ fn load() -> Result<Ebpf, SetupError> {
     let program: &mut RawTracePoint = program.try_into().expect("a raw tracepoint in the object");
     program
         .load()
-        .map_err(|error| SetupError::Program(Box::new(error)))?;
+        .map_err(|error| ProgramRefused::new("its set-up", error))?;
     Ok(object)
 }

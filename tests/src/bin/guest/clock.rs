@@ -18,7 +18,8 @@ pub(crate) fn wallclock() -> Result<()> {
         device: "va",
     };
     let beside = Beside::start(&[point], "")?;
-    pair.a.sh("traffic udp to=10.0.0.2:9 count=300 gap_us=2000")?;
+    pair.a
+        .sh("traffic udp to=10.0.0.2:9 count=300 gap_us=2000")?;
     let outcome = beside.stop()?;
     outcome.same(300)?;
     let theirs = &outcome.tcpdump[0].packets;

@@ -17,7 +17,8 @@ pub(crate) fn vlan() -> Result<()> {
 /// Tags that the device can't add: the kernel writes them into the frame before it.
 pub(crate) fn vlan_unaccelerated() -> Result<()> {
     let pair = Pair::new("vlan-soft")?;
-    pair.a.sh("ethtool -K va txvlan off tx-vlan-stag-hw-insert off")?;
+    pair.a
+        .sh("ethtool -K va txvlan off tx-vlan-stag-hw-insert off")?;
     tagged(&pair)
 }
 
@@ -52,8 +53,9 @@ fn tagged(pair: &Pair) -> Result<()> {
     let beside = Beside::start(&points, "")?;
     for id in [7, 8, 10] {
         pair.a.sh(&format!("ping -n -c 2 -i 0.2 10.0.{id}.2"))?;
-        pair.a
-            .sh(&format!("traffic udp to=10.0.{id}.2:9 sizes=1,100,1400,3000"))?;
+        pair.a.sh(&format!(
+            "traffic udp to=10.0.{id}.2:9 sizes=1,100,1400,3000"
+        ))?;
         let send = "tcp-send bytes=400000";
         stream(&pair.a, &pair.b, &format!("10.0.{id}.2:80"), send, 400_000)?;
     }
@@ -73,7 +75,9 @@ fn tagged(pair: &Pair) -> Result<()> {
 /// Every frame is the same up to that.
 pub(crate) fn tun() -> Result<()> {
     let pair = Pair::new("tun")?;
-    let mut carrier = pair.a.start("carrier", &mut words_of("traffic tun a=ta b=tb"))?;
+    let mut carrier = pair
+        .a
+        .start("carrier", &mut words_of("traffic tun a=ta b=tb"))?;
     carrier.wait_stdout("up")?;
     pair.a
         .ip(&format!("link set dev tb netns {}", pair.b.name()))?;
@@ -87,7 +91,8 @@ pub(crate) fn tun() -> Result<()> {
     };
     let beside = Beside::start(&[point], "-i ta")?;
     pair.a.sh("ping -n -c 2 -i 0.2 -s 3000 10.9.0.2")?;
-    pair.a.sh("traffic udp to=10.9.0.2:9 sizes=1,100,1400,3000")?;
+    pair.a
+        .sh("traffic udp to=10.9.0.2:9 sizes=1,100,1400,3000")?;
     let send = "tcp-send bytes=600000";
     stream(&pair.a, &pair.b, "10.9.0.2:80", send, 600_000)?;
     let outcome = beside.stop()?;
@@ -127,7 +132,9 @@ fn cut_up(theirs: &[Packet], ours: &[Packet]) -> Result<usize> {
             Some(tcp) if !tcp.payload.is_empty() => tcp,
             _ => {
                 let left = whole.get_mut(&without_checksum(packet));
-                *left.filter(|left| **left > 0).context("a frame of ours only")? -= 1;
+                *left
+                    .filter(|left| **left > 0)
+                    .context("a frame of ours only")? -= 1;
                 continue;
             }
         };

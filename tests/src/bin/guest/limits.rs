@@ -53,7 +53,9 @@ pub(crate) fn snaplen() -> Result<()> {
         ensure!(done.count("cut short")? == 0, "-s {len} is no fault");
         let interfaces = &done.capture.report.interfaces;
         ensure!(
-            interfaces.iter().all(|interface| interface.snaplen as usize == len),
+            interfaces
+                .iter()
+                .all(|interface| interface.snaplen as usize == len),
             "-s {len}: {interfaces:?}"
         );
     }
@@ -82,8 +84,9 @@ pub(crate) fn ring_full() -> Result<()> {
         let words = format!("--hook {hook} -B 512");
         let skbcap = Skbcap::start(&pair.a, &format!("full-{hook}"), &words)?;
         skbcap.program.signal(Signal::STOP)?;
-        pair.a
-            .sh(&format!("traffic udp to=10.0.0.2:9 sizes=1000 count={SENT}"))?;
+        pair.a.sh(&format!(
+            "traffic udp to=10.0.0.2:9 sizes=1000 count={SENT}"
+        ))?;
         skbcap.program.signal(Signal::CONT)?;
         // Once it has caught up, a frame on each CPU tells of those lost before it there.
         std::thread::sleep(Duration::from_millis(500));
