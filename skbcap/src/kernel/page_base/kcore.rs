@@ -15,9 +15,10 @@ const PATH: &str = "/proc/kcore";
 /// The kernel's image, modules and fixed mappings lie from here on (`__START_KERNEL_map`).
 const KERNEL_IMAGE: u64 = 0xffff_ffff_8000_0000;
 
-/// vmalloc's range is never shorter (`Documentation/arch/x86/x86_64/mm.rst@6.12`: 32 TiB), and a
-/// range of page structures never that long: it would be that of 2 PiB of memory.
-const VMALLOC_LEN: u64 = 32 << 40;
+/// vmalloc's range is 32 TiB or more (`Documentation/arch/x86/x86_64/mm.rst@6.12`; one byte less in
+/// the header that 5.10 makes of it), and a range of page structures never half of that: it would be
+/// that of 1 PiB of memory.
+const VMALLOC_LEN: u64 = 16 << 40;
 
 const NO_PHYSICAL_ADDRESS: u64 = u64::MAX;
 const PT_LOAD: u32 = 1;

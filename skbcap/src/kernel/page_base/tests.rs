@@ -234,7 +234,7 @@ fn kcore_tells_both() {
     let headers = [
         header(4, 0, 0, 0),
         header(1, 0xffff_ffff_8100_0000, 0x100_0000, 0x200_0000),
-        header(1, 0xffff_b000_0000_0000, u64::MAX, (32 << 40) - 1 + 1),
+        header(1, 0xffff_b000_0000_0000, u64::MAX, (32 << 40) - 1),
         header(1, 0xffff_ffff_c000_0000, u64::MAX, 0x3f00_0000),
         header(1, BASE + (4 << 30), 4 << 30, 2 << 30),
         header(1, PAGES + (4 << 30) / 64, u64::MAX, 0x200_0000),
