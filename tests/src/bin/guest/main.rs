@@ -11,6 +11,7 @@ mod boot;
 mod clock;
 mod devices;
 mod frames;
+mod icount;
 mod lab;
 mod limits;
 mod program;
@@ -52,6 +53,7 @@ const TESTS: &[Test] = &[
     ("ring_full", "", limits::ring_full),
     ("wallclock", "", clock::wallclock),
     ("clock_step", "", clock::clock_step),
+    ("icount_capture", "alone seconds=300", icount::icount_capture),
 ];
 
 fn main() -> ExitCode {
