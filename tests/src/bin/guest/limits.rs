@@ -81,7 +81,7 @@ pub(crate) fn ring_full() -> Result<()> {
     const SENT: u64 = 3000;
     let pair = Pair::new("ringfull")?;
     for hook in Hook::all() {
-        let words = format!("--hook {hook} -B 512");
+        let words = format!("--hook {hook} -s 2000 -B 512");
         let skbcap = Skbcap::start(&pair.a, &format!("full-{hook}"), &words)?;
         skbcap.program.signal(Signal::STOP)?;
         pair.a.sh(&format!(

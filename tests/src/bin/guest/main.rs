@@ -6,12 +6,14 @@
 //! `skbcap`, the traffic programs and tcpdump in PATH: they make namespaces of
 //! their own.
 
+mod bad_input;
 mod beside;
 mod boot;
 mod clock;
 mod devices;
 mod frames;
 mod lab;
+mod life;
 mod limits;
 mod program;
 mod report;
@@ -50,6 +52,18 @@ const TESTS: &[Test] = &[
     ("snaplen", "", limits::snaplen),
     ("count", "", limits::count),
     ("ring_full", "", limits::ring_full),
+    ("pipe", "", life::pipe),
+    ("idle", "", life::idle),
+    ("disk_full", "", life::disk_full),
+    ("second_signal", "", life::second_signal),
+    ("record_replay", "", life::record_replay),
+    ("hook_auto", "", life::hook_auto),
+    ("bad_input", "", bad_input::bad_input),
+    (
+        "lockdown",
+        "append=lockdown=confidentiality",
+        bad_input::lockdown,
+    ),
     ("wallclock", "", clock::wallclock),
     ("clock_step", "", clock::clock_step),
 ];
