@@ -1,7 +1,8 @@
 //! How a capture lives and ends: pipes, rest, full disks, second signals, recordings.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::mpsc;
@@ -190,6 +191,8 @@ pub(crate) fn record_replay() -> Result<()> {
         ensure!(live.capture.packets.len() > 40);
         let words = format!("--replay {ring}");
         let name = format!("again-{hook}");
+        let file = File::create(out(&format!("{name}.pcapng")))?;
+        file.set_permissions(Permissions::from_mode(0o666))?;
         let again = Skbcap::launch_with(&pair.b, &name, command(&words).uid(65534))?.finish()?;
         ensure!(
             live.capture.packets == again.capture.packets,
