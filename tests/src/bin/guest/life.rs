@@ -1,9 +1,7 @@
 //! How a capture lives and ends: pipes, rest, full disks, second signals, recordings.
 
-use std::fs::{self, File, Permissions};
+use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread::{self, sleep};
@@ -174,32 +172,6 @@ pub(crate) fn second_signal() -> Result<()> {
     println!("{status}");
     ensure!(!status.success(), "a second signal is no good end");
     drop(stdout);
-    Ok(())
-}
-
-/// What `--record` keeps gives the same packets by `--replay`, without any privileges.
-pub(crate) fn record_replay() -> Result<()> {
-    let pair = Pair::new("record")?;
-    for hook in Hook::all() {
-        let ring = out(&format!("{hook}.ring"));
-        let ring = ring.to_str().context("an odd name")?;
-        let words = format!("--hook {hook} --record {ring}");
-        let skbcap = Skbcap::start(&pair.a, &format!("live-{hook}"), &words)?;
-        pair.a
-            .sh("traffic udp to=10.0.0.2:9 sizes=1,64,1400,9000 count=5 threads=2")?;
-        let live = skbcap.stop()?;
-        ensure!(live.capture.packets.len() > 40);
-        let words = format!("--replay {ring}");
-        let name = format!("again-{hook}");
-        let file = File::create(out(&format!("{name}.pcapng")))?;
-        file.set_permissions(Permissions::from_mode(0o666))?;
-        let again = Skbcap::launch_with(&pair.b, &name, command(&words).uid(65534))?.finish()?;
-        ensure!(
-            live.capture.packets == again.capture.packets,
-            "{hook}: other packets"
-        );
-        ensure!(live.capture.sections == again.capture.sections);
-    }
     Ok(())
 }
 

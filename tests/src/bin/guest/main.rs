@@ -16,6 +16,7 @@ mod lab;
 mod life;
 mod limits;
 mod program;
+mod recordings;
 mod report;
 mod skbcap;
 mod tcp;
@@ -56,7 +57,7 @@ const TESTS: &[Test] = &[
     ("idle", "", life::idle),
     ("disk_full", "", life::disk_full),
     ("second_signal", "", life::second_signal),
-    ("record_replay", "", life::record_replay),
+    ("record_replay", "", recordings::record_replay),
     ("hook_auto", "", life::hook_auto),
     ("bad_input", "", bad_input::bad_input),
     (
