@@ -38,18 +38,24 @@ unsafe fn read(to: *mut u8, len: u64, from: u64) -> bool {
     unsafe { bpf_probe_read_kernel(to.cast(), len as u32, from as *const _) == 0 }
 }
 
-/// Reads one plain integer, or an array of them.
+/// Reads one plain integer, or an array of them: zeros where it can't be read. Then `failed` gets
+/// its highest bit, without a branch: the verifier would follow all that comes behind once more for
+/// each, with the zeros known.
 ///
 /// # Safety
 ///
 /// Any bytes are a `T`.
 #[inline(always)]
-unsafe fn read_value<T: Copy>(from: u64) -> Option<T> {
+unsafe fn read_value<T: Copy>(from: u64, failed: &mut u64) -> T {
     // Not zeroed: that would be a call to `memset`.
     let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: `value` is as long as its type says, and was written if the helper succeeded.
+    // SAFETY: `value` is as long as its type says. The helper writes all of it, zeros when it
+    // fails (`bpf_probe_read_kernel_common`, kernel/trace/bpf_trace.c@5.10).
     unsafe {
-        read(value.as_mut_ptr().cast(), size_of::<T>() as u64, from).then(|| value.assume_init())
+        let len = size_of::<T>() as u32;
+        let error = bpf_probe_read_kernel(value.as_mut_ptr().cast(), len, from as *const _);
+        *failed |= error as u64;
+        value.assume_init()
     }
 }
 
@@ -144,31 +150,23 @@ impl Device {
     /// Reads the skb's device.
     #[inline(always)]
     pub(crate) fn read(skb: &Skb) -> Self {
-        let mut device = Self {
-            name: [0; 2],
-            ifindex: 0,
-            netns: 0,
-            kind: 0,
-            flags: Flags::default(),
-        };
-        if device.fill(skb.device).is_none() {
-            device.flags = Flags::DEVICE_UNREADABLE;
-        }
-        device
-    }
-
-    #[inline(always)]
-    fn fill(&mut self, address: u64) -> Option<()> {
-        let at = |offset: u32| address + u64::from(offset);
+        let at = |offset: u32| skb.device + u64::from(offset);
+        let failed = &mut 0;
         // SAFETY: all of these are integers, or an array of them.
         unsafe {
-            self.ifindex = read_value(at(config!(layout.dev_ifindex)))?;
-            self.kind = read_value(at(config!(layout.dev_type)))?;
-            self.name = read_value(at(config!(layout.dev_name)))?;
-            let net: u64 = read_value(at(config!(layout.dev_net)))?;
-            self.netns = read_value(net + u64::from(config!(layout.net_inum)))?;
+            let ifindex = read_value(at(config!(layout.dev_ifindex)), failed);
+            let kind = read_value(at(config!(layout.dev_type)), failed);
+            let name = read_value(at(config!(layout.dev_name)), failed);
+            let net: u64 = read_value(at(config!(layout.dev_net)), failed);
+            let netns = read_value(net + u64::from(config!(layout.net_inum)), failed);
+            Self {
+                name,
+                ifindex,
+                netns,
+                kind,
+                flags: Flags((*failed >> 63) as u32 * Flags::DEVICE_UNREADABLE.0),
+            }
         }
-        Some(())
     }
 }
 

@@ -6,6 +6,7 @@
 //! `skbcap`, the traffic programs and tcpdump in PATH: they make namespaces of
 //! their own.
 
+mod bad_input;
 mod beside;
 mod boot;
 mod clock;
@@ -13,8 +14,10 @@ mod devices;
 mod frames;
 mod icount;
 mod lab;
+mod life;
 mod limits;
 mod program;
+mod recordings;
 mod report;
 mod skbcap;
 mod tcp;
@@ -51,6 +54,18 @@ const TESTS: &[Test] = &[
     ("snaplen", "", limits::snaplen),
     ("count", "", limits::count),
     ("ring_full", "", limits::ring_full),
+    ("pipe", "", life::pipe),
+    ("idle", "", life::idle),
+    ("disk_full", "", life::disk_full),
+    ("second_signal", "", life::second_signal),
+    ("record_replay", "", recordings::record_replay),
+    ("hook_auto", "", life::hook_auto),
+    ("bad_input", "", bad_input::bad_input),
+    (
+        "lockdown",
+        "append=lockdown=confidentiality",
+        bad_input::lockdown,
+    ),
     ("wallclock", "", clock::wallclock),
     ("clock_step", "", clock::clock_step),
     ("icount_capture", "alone seconds=300", icount::icount_capture),
