@@ -23,7 +23,7 @@ const FRAMES: usize = 4000;
 /// Frames before them, so that caches and buffers are there.
 const WARM_UP: usize = 300;
 /// Each is measured so often, by turns.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// tcpdump hands over what is in its ring once a second; skbcap far more often. Idle time passes
 /// without executing anything.
 const IDLE: Duration = Duration::from_millis(2500);
