@@ -79,7 +79,11 @@ struct Device {
 #[derive(Debug, Default)]
 pub struct Interfaces {
     table: Vec<Interface>,
-    devices: HashMap<Key, Device>,
+    devices: Vec<Device>,
+    /// Places in `devices`.
+    by_key: HashMap<Key, usize>,
+    /// The last frame's device: mostly the next one's too.
+    last: Option<(Key, usize)>,
 }
 
 impl Interfaces {
@@ -100,14 +104,20 @@ impl Interfaces {
         };
         let next = Index(self.table.len());
         let mut is_new = false;
-        let device = self.devices.entry(key).or_insert_with(|| {
-            is_new = true;
-            Device {
-                current: next,
-                last_dropped: Vec::new(),
-                dropped: 0,
-            }
-        });
+        let place = match self.last {
+            Some((last, place)) if last == key => place,
+            _ => *self.by_key.entry(key).or_insert_with(|| {
+                is_new = true;
+                self.devices.push(Device {
+                    current: next,
+                    last_dropped: Vec::new(),
+                    dropped: 0,
+                });
+                self.devices.len() - 1
+            }),
+        };
+        self.last = Some((key, place));
+        let device = &mut self.devices[place];
         // What could not be read is no new name.
         let unreadable = Flags(header.flags).contains(Flags::DEVICE_UNREADABLE);
         if !is_new && !unreadable {
@@ -133,9 +143,10 @@ impl Interfaces {
     /// Takes over the kernel's own total of a device's drops, summed over CPUs and hooks: it knows
     /// those after the last frame. Returns whether any frame of the device was seen.
     pub fn settle(&mut self, key: Key, dropped: u64) -> bool {
-        let Some(device) = self.devices.get_mut(&key) else {
+        let Some(&place) = self.by_key.get(&key) else {
             return false;
         };
+        let device = &mut self.devices[place];
         let more = dropped.saturating_sub(device.dropped);
         device.dropped += more;
         self.table[device.current.0].dropped += more;

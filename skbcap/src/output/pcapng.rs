@@ -9,7 +9,7 @@ use skbcap_common::InterfaceDrops;
 
 use super::{FileOutput, Origin, Outcome, Sink};
 use crate::{
-    annotation::Annotation,
+    annotation::Comments,
     decode::Frame,
     interface::{Interfaces, Key, Seen},
     pcapng::{self, InterfaceId, LinkType, Packet, Section, Statistics, Writer, epb_flags},
@@ -30,7 +30,7 @@ pub struct PcapngFile {
     link_type: Option<LinkType>,
     has_two_link_types: bool,
     notices: Vec<String>,
-    comment: String,
+    comments: Comments,
     last_ns: u64,
     has_failed: bool,
 }
@@ -61,7 +61,7 @@ impl PcapngFile {
             link_type: None,
             has_two_link_types: false,
             notices: Vec::new(),
-            comment: String::new(),
+            comments: Comments::new(),
             last_ns: 0,
             has_failed: false,
         })
@@ -160,8 +160,6 @@ impl PcapngFile {
             return Ok(Outcome::UnsupportedLinkType);
         };
         let described = self.describe(&seen, link_type, wall_ns)?;
-        self.comment.clear();
-        Annotation::of(frame).write(&mut self.comment);
         let mut flags = epb_flags::OUTBOUND;
         if header.ip_summed == CHECKSUM_PARTIAL {
             flags |= epb_flags::CHECKSUM_NOT_READY;
@@ -175,7 +173,7 @@ impl PcapngFile {
                 time_ns: wall_ns,
                 data: frame.data,
                 len: header.len,
-                comment: &self.comment,
+                comment: self.comments.of(frame),
                 flags,
                 process: Some((header.tgid, header.pid)),
                 dropped: seen.dropped,

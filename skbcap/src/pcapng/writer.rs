@@ -1,5 +1,7 @@
 //! The writer: blocks are made in a buffer of its own and leave it whole.
 
+mod packet;
+
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -37,8 +39,6 @@ pub struct Writer<W: Write> {
     snaplen: u32,
     /// Interfaces of the current section.
     interfaces: u32,
-    /// The allocation for a packet's options, empty between packets.
-    options: Vec<EnhancedPacketOption<'static>>,
 }
 
 impl<W: Write> Writer<W> {
@@ -60,7 +60,6 @@ impl<W: Write> Writer<W> {
             out,
             snaplen,
             interfaces: 0,
-            options: Vec::new(),
         })
     }
 
@@ -133,57 +132,20 @@ impl<W: Write> Writer<W> {
     /// description, or its lengths contradict each other or the snapshot length.
     pub fn packet(&mut self, packet: &Packet<'_>) -> Result<(), Error> {
         self.make_room()?;
-        let Packet {
-            interface,
-            time_ns,
-            data,
-            len,
-            comment,
-            flags,
-            process,
-            dropped,
-        } = *packet;
-        if data.len() > self.snaplen as usize {
+        if packet.data.len() > self.snaplen as usize {
             return Err(Error::DataTooLong {
-                len: data.len(),
+                len: packet.data.len(),
                 snaplen: self.snaplen,
             });
         }
-        let ids = process.map(|(process, thread)| {
-            let mut bytes = [0; 8];
-            bytes[..4].copy_from_slice(&process.to_le_bytes());
-            bytes[4..].copy_from_slice(&thread.to_le_bytes());
-            bytes
-        });
-        let mut options = std::mem::take(&mut self.options);
-        if !comment.is_empty() {
-            options.push(EnhancedPacketOption::Common(CommonOption::Comment(
-                comment.into(),
-            )));
+        if packet.interface.0 < self.interfaces
+            && packet.data.len() <= packet.len as usize
+            && packet.comment.len() <= usize::from(u16::MAX)
+        {
+            self.blocks.push_packet(packet);
+            return Ok(());
         }
-        if flags != 0 {
-            options.push(EnhancedPacketOption::Flags(flags));
-        }
-        if dropped != 0 {
-            options.push(EnhancedPacketOption::DropCount(dropped));
-        }
-        if let Some(ids) = &ids {
-            options.push(EnhancedPacketOption::Common(CommonOption::Unknown(
-                UnknownOption::new(EPB_PROCESSID_THREADID, ids),
-            )));
-        }
-        let block = Block::EnhancedPacket(EnhancedPacketBlock {
-            interface_id: interface.0,
-            timestamp: Duration::from_nanos(time_ns),
-            original_len: len,
-            data: Cow::Borrowed(data),
-            options,
-        });
-        let pushed = self.blocks.push(&block, "packet");
-        if let Block::EnhancedPacket(block) = block {
-            self.options = emptied(block.options);
-        }
-        pushed
+        with_block(packet, |block| self.blocks.push(block, "packet"))
     }
 
     /// Writes an interface's counts.
@@ -302,10 +264,48 @@ fn section_header(section: &Section) -> SectionHeaderBlock<'static> {
     }
 }
 
-/// The same allocation with nothing in it: collecting in place changes only the lifetime.
-fn emptied(mut options: Vec<EnhancedPacketOption<'_>>) -> Vec<EnhancedPacketOption<'static>> {
-    options.clear();
-    options.into_iter().map_while(|_| None).collect()
+/// The packet in pcap-file's form.
+fn with_block<T>(packet: &Packet<'_>, use_block: impl FnOnce(&Block<'_>) -> T) -> T {
+    let Packet {
+        interface,
+        time_ns,
+        data,
+        len,
+        comment,
+        flags,
+        process,
+        dropped,
+    } = *packet;
+    let ids = process.map(|(process, thread)| {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&process.to_le_bytes());
+        bytes[4..].copy_from_slice(&thread.to_le_bytes());
+        bytes
+    });
+    let mut options = Vec::new();
+    if !comment.is_empty() {
+        options.push(EnhancedPacketOption::Common(CommonOption::Comment(
+            comment.into(),
+        )));
+    }
+    if flags != 0 {
+        options.push(EnhancedPacketOption::Flags(flags));
+    }
+    if dropped != 0 {
+        options.push(EnhancedPacketOption::DropCount(dropped));
+    }
+    if let Some(ids) = &ids {
+        options.push(EnhancedPacketOption::Common(CommonOption::Unknown(
+            UnknownOption::new(EPB_PROCESSID_THREADID, ids),
+        )));
+    }
+    use_block(&Block::EnhancedPacket(EnhancedPacketBlock {
+        interface_id: interface.0,
+        timestamp: Duration::from_nanos(time_ns),
+        original_len: len,
+        data: Cow::Borrowed(data),
+        options,
+    }))
 }
 
 /// Encoded blocks on their way to the output, and how far they have got.
@@ -356,6 +356,11 @@ impl Blocks {
                     source: Box::new(source),
                 }
             })
+    }
+
+    /// Appends a packet that was found to fit.
+    fn push_packet(&mut self, packet: &Packet<'_>) {
+        packet::append(self.encoder.get_mut(), packet);
     }
 
     fn pending(&self) -> usize {

@@ -1,5 +1,6 @@
 //! Frames in, and a file that the strict checker and the comment's parser agree with.
 
+use crate::annotation::Annotation;
 use std::fs;
 use std::path::PathBuf;
 

@@ -195,6 +195,33 @@ fn a_closed_pipe_is_known_by_its_kind() {
 }
 
 proptest! {
+    /// A packet's bytes are those that pcap-file makes.
+    #[test]
+    fn both_ways_to_make_a_packet_agree(
+        data in proptest::collection::vec(any::<u8>(), 0..100),
+        more in 0u32..100,
+        time_ns: u64,
+        comment in "[ -~é]{0,40}",
+        flags in prop_oneof![Just(0), any::<u32>()],
+        process: Option<(u32, u32)>,
+        dropped in prop_oneof![Just(0), any::<u64>()],
+    ) {
+        let len = data.len() as u32 + more;
+        let packet = Packet {
+            interface: InterfaceId(0), time_ns, data: &data, len, comment: &comment, flags, process,
+            dropped,
+        };
+        let writer = || {
+            let mut writer = Writer::new(Vec::new(), &section(), MAX_SNAPLEN).unwrap();
+            writer.interface(&interface("eth0")).unwrap();
+            writer
+        };
+        let (mut ours, mut theirs) = (writer(), writer());
+        ours.packet(&packet).unwrap();
+        with_block(&packet, |block| theirs.blocks.push(block, "packet")).unwrap();
+        prop_assert_eq!(ours.into_inner().unwrap(), theirs.into_inner().unwrap());
+    }
+
     /// A disk that fills up anywhere keeps every whole block, and one that gets room again keeps
     /// everything.
     #[test]
