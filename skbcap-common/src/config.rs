@@ -50,7 +50,8 @@ pub struct Layout {
     pub vmemmap_base: u64,
     /// `sizeof(struct page)`.
     pub page_size_of: u32,
-    /// Bytes of the skb to read at once: up to the last field below, at most [`SKB_WINDOW`].
+    /// Bytes of the skb to read at once: from `skb_begin` up to the last field below, at most
+    /// [`SKB_WINDOW`].
     pub skb_window: u32,
     /// `sk_buff.dev`.
     pub skb_dev: u32,
@@ -104,14 +105,18 @@ pub struct Layout {
     pub dev_net: u32,
     /// `net.ns.inum`.
     pub net_inum: u32,
+    /// Where in the skb the first field above begins, or before, a multiple of 8.
+    pub skb_begin: u32,
+    /// `task_struct.comm`.
+    pub task_comm: u32,
 }
 
 const _: () = {
     use core::mem::{offset_of, size_of};
-    assert!(size_of::<Layout>() == 128);
+    assert!(size_of::<Layout>() == 136);
     assert!(offset_of!(Layout, page_size_of) == 16);
     assert!(offset_of!(Layout, net_inum) == 124);
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
-    assert!(size_of::<Config>() == 416);
+    assert!(size_of::<Config>() == 424);
 };

@@ -81,7 +81,7 @@ pub struct Control {
     /// Where the walk over the skb's parts is.
     pub walk: Walk,
     /// Zero.
-    pub reserved_scratch: [u64; 4],
+    pub reserved_scratch: [u64; 2],
 }
 
 /// The program's own: how far the copy of one frame has come. In memory, not in registers, because
@@ -97,6 +97,10 @@ pub struct Walk {
     pub remaining: u64,
     /// The fragment after that.
     pub next_frag: u64,
+    /// Fragments that can be walked.
+    pub nr_frags: u64,
+    /// [`crate::Flags`] so far.
+    pub flags: u64,
 }
 
 /// Drops of one interface on one ring. A free entry has `ifindex` 0.

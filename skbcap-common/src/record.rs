@@ -123,7 +123,7 @@ pub struct RecordHeader {
     pub tgid: u32,
     /// The thread: `current->pid`, in the initial pid namespace.
     pub pid: u32,
-    /// `current->comm`, ended by a NUL byte.
+    /// `current->comm`, ended by a NUL byte; what stands behind it means nothing.
     pub comm: [u8; 16],
     /// The address of `skb->sk`, 0 if there is none: an identity, never followed by userspace.
     pub socket: u64,

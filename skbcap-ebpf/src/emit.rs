@@ -22,12 +22,12 @@ use crate::{
     filter, identity,
     maps::{CONTROL, DOORBELL, DROPS, SEGMENTS},
     memory::{add, locked_add, opaque},
-    skb::{self, Device, Plan, SharedInfo, Skb},
+    skb::{self, Device, Plan, SharedInfo, Skb, Source},
 };
 
 /// Takes the frame at `skb`, if it is wanted and there is room.
 #[inline(always)]
-pub(crate) fn take(skb: u64, hook: Hook) {
+pub(crate) fn take<S: Source>(skb: u64, hook: Hook) {
     // SAFETY: none is needed for the helper; the binding is `unsafe` as all of them are.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
     // There is a control block for each possible CPU, so this never returns.
@@ -45,7 +45,7 @@ pub(crate) fn take(skb: u64, hook: Hook) {
         // From 0 to BUSY_TIME_UNKNOWN. A full barrier: the clock is read after the mark is seen.
         locked_add(&raw mut (*control).busy_since_ns, 1);
         add(&raw mut (*control).seen, 1);
-        let busy_since_ns = take_marked(skb, hook, cpu, control);
+        let busy_since_ns = take_marked::<S>(skb, hook, cpu, control);
         // Back to 0, whatever it was. A full barrier: the head above is seen before `wake_at` is
         // read below, so that either the reader sees the record or this sees the reader waiting.
         locked_add(
@@ -62,15 +62,15 @@ pub(crate) fn take(skb: u64, hook: Hook) {
 ///
 /// `control` is this CPU's control block, and its busy mark is set by this very program.
 #[inline(always)]
-unsafe fn take_marked(skb: u64, hook: Hook, cpu: u32, control: *mut Control) -> u64 {
+unsafe fn take_marked<S: Source>(skb: u64, hook: Hook, cpu: u32, control: *mut Control) -> u64 {
     const TIME_UNKNOWN: u64 = skbcap_common::control::BUSY_TIME_UNKNOWN;
     // SAFETY: as the caller promises; see `take`.
     unsafe {
-        let Some(skb) = Skb::read(skb, control) else {
+        let Some(skb) = Skb::read::<S>(skb, control) else {
             add(&raw mut (*control).unreadable, 1);
             return TIME_UNKNOWN;
         };
-        let device = Device::read(&skb);
+        let device = Device::read::<S>(&skb);
         if !filter::wants(&device) {
             add(&raw mut (*control).filtered, 1);
             return TIME_UNKNOWN;
@@ -87,49 +87,19 @@ unsafe fn take_marked(skb: u64, hook: Hook, cpu: u32, control: *mut Control) -> 
 
         let plan = Plan::new(&skb, &device);
         let head = Position(read_volatile(&raw const (*control).head));
-        let tail = Position(read_volatile(&raw const (*control).tail));
-        let ring = read_volatile(&raw const (*control).ring);
-        let segments = config!(segments);
-        if ring == NO_RING || segments == 0 {
-            add(&raw mut (*control).dropped_no_ring, 1);
-            count_interface_drop(cpu, control, &device);
-            return time_ns;
-        }
-        if !head.has_room(record_len(plan.want as u32), tail, segments) {
-            add(&raw mut (*control).dropped_ring_full, 1);
-            count_interface_drop(cpu, control, &device);
-            return time_ns;
-        }
-        let offset = opaque(head.offset().into());
-        let segment = SEGMENTS.get_ptr_mut(ring * segments + head.segment() % segments);
-        let (Some(segment), true) = (segment, offset < u64::from(config!(segment_len))) else {
-            // The loader gives each ring its segments, and positions stay below a segment's length.
-            add(&raw mut (*control).dropped_no_ring, 1);
+        let Some(record) = reserve(head, &plan, control) else {
             count_interface_drop(cpu, control, &device);
             return time_ns;
         };
 
-        // The slack behind each segment holds a header, a snapshot length and a chunk.
-        let record = segment.cast::<u8>().add(offset as usize);
-        let copied = skb::copy(
-            record.add(HEADER_LEN as usize),
-            &skb,
-            &shared_info,
-            &plan,
-            control,
-        );
-        let record_len = record_len(copied.len as u32);
-        let flags = copied.flags.union(device.flags);
+        // All that does not hang on the copy goes first: what is written down need not be kept in
+        // registers, and the verifier forgets the ways that led to it.
         let header = record.cast::<RecordHeader>();
-        (*header).record_len = record_len;
         (*header).version = VERSION;
         (*header).hook = hook as u8;
-        (*header).context =
-            identity::context(read_volatile(&raw const (*control).preempt_count_addr)) as u8;
         (*header).ip_summed = skb.ip_summed;
         (*header).time_ns = time_ns;
         (*header).sequence = sequence;
-        (*header).flags = flags.0 | if skb.socket == 0 { 0 } else { 1 };
         (*header).cpu = cpu;
         identity::write_current(header);
         (*header).socket = skb.socket;
@@ -142,19 +112,68 @@ unsafe fn take_marked(skb: u64, hook: Hook, cpu: u32, control: *mut Control) -> 
         (*header).dev_type = device.kind;
         (*header).gso_size = shared_info.gso_size;
         (*header).len = plan.len as u32;
-        (*header).captured_len = copied.len as u32;
-        (*header).dropped = interface_drops(cpu, control, &device);
         (*header).gso_type = shared_info.gso_type;
         (*header).reserved = 0;
+        let flags = device.flags.0 | if skb.socket == 0 { 0 } else { 1 };
+        write_volatile(&raw mut (*header).flags, flags);
+
+        let copied = skb::copy(
+            record.add(HEADER_LEN as usize),
+            &skb,
+            &shared_info,
+            &plan,
+            control,
+        );
+        let record_len = record_len(copied.len as u32);
+        (*header).record_len = record_len;
+        (*header).captured_len = copied.len as u32;
+        // Behind the copy: 5.10 would follow it anew for each way out of these two.
+        (*header).context =
+            identity::context(read_volatile(&raw const (*control).preempt_count_addr)) as u8;
+        (*header).dropped = interface_drops(cpu, control, &device);
+        let flags = read_volatile(&raw const (*header).flags) | copied.flags.0;
+        write_volatile(&raw mut (*header).flags, flags);
 
         add(&raw mut (*control).captured, 1);
-        if flags.is_cut_short() {
+        if copied.flags.is_cut_short() {
             add(&raw mut (*control).cut_short, 1);
         }
         // Last: x86-64 keeps the order of stores, so whoever sees this head sees the record.
         let next = head.after(record_len, config!(segment_len));
         write_volatile(&raw mut (*control).head, next.0);
         time_ns
+    }
+}
+
+/// The place of a record at `head`, if there is room for it; else counts the drop.
+///
+/// # Safety
+///
+/// `control` is this CPU's control block, and its busy mark is set by this very program.
+#[inline(always)]
+unsafe fn reserve(head: Position, plan: &Plan, control: *mut Control) -> Option<*mut u8> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let tail = Position(read_volatile(&raw const (*control).tail));
+        let ring = read_volatile(&raw const (*control).ring);
+        let segments = config!(segments);
+        if ring == NO_RING || segments == 0 {
+            add(&raw mut (*control).dropped_no_ring, 1);
+            return None;
+        }
+        if !head.has_room(record_len(plan.want as u32), tail, segments) {
+            add(&raw mut (*control).dropped_ring_full, 1);
+            return None;
+        }
+        let offset = opaque(head.offset().into());
+        let segment = SEGMENTS.get_ptr_mut(ring * segments + head.segment() % segments);
+        let (Some(segment), true) = (segment, offset < u64::from(config!(segment_len))) else {
+            // The loader gives each ring its segments, and positions stay below a segment's length.
+            add(&raw mut (*control).dropped_no_ring, 1);
+            return None;
+        };
+        // The slack behind each segment holds a header, a snapshot length and a chunk.
+        Some(segment.cast::<u8>().add(offset as usize))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Who is running on this CPU, and in which context: facts, not yet an answer to who sent it.
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_probe_read_kernel,
+    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel,
 };
 use skbcap_common::{Context, RecordHeader};
+
+use crate::config::config;
 
 /// `PREEMPT_BITS` and `SOFTIRQ_BITS` are 8 wide, `HARDIRQ_BITS` and `NMI_BITS` 4
 /// (include/linux/preempt.h, unchanged from 5.10 to 7.2).
@@ -25,7 +27,9 @@ pub(crate) unsafe fn write_current(header: *mut RecordHeader) {
         let pid_tgid = bpf_get_current_pid_tgid();
         (*header).tgid = (pid_tgid >> 32) as u32;
         (*header).pid = pid_tgid as u32;
-        bpf_get_current_comm((&raw mut (*header).comm).cast(), 16);
+        // Half of what `bpf_get_current_comm` costs. The bytes behind the NUL are not cleared.
+        let comm = bpf_get_current_task() + u64::from(config!(layout.task_comm));
+        bpf_probe_read_kernel((&raw mut (*header).comm).cast(), 16, comm as *const _);
     }
 }
 

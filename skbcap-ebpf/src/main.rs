@@ -21,11 +21,13 @@ use aya_ebpf::{
 };
 use skbcap_common::Hook;
 
+use crate::skb::{ByAddress, ByType};
+
 /// At the entry of `__dev_queue_xmit(skb, sb_dev)`: `skb->data` is the start of the frame.
 #[kprobe]
 fn dev_queue_xmit(ctx: ProbeContext) -> u32 {
     if let Some(skb) = ctx.arg::<*const u8>(0) {
-        emit::take(skb as u64, Hook::Kprobe);
+        emit::take::<ByAddress>(skb as u64, Hook::Kprobe);
     }
     0
 }
@@ -34,7 +36,7 @@ fn dev_queue_xmit(ctx: ProbeContext) -> u32 {
 #[btf_tracepoint(function = "net_dev_queue")]
 fn net_dev_queue(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
-    emit::take(skb as u64, Hook::Queue);
+    emit::take::<ByType>(skb as u64, Hook::Queue);
     0
 }
 

@@ -1,18 +1,21 @@
 //! The only code that follows kernel pointers: an skb's fields, its device, and its bytes.
 //!
-//! Every access is a `bpf_probe_read_kernel`, which cannot fault; every offset comes from the
-//! running kernel's BTF by way of the configuration.
+//! No access can fault: each is a `bpf_probe_read_kernel`, or, where the program was handed an skb
+//! whose type the verifier knows, a load that it watches over ([`Source`]). Every offset comes from
+//! the running kernel's BTF by way of the configuration.
 
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use skbcap_common::{
     Control, Flags,
+    config::SKB_WINDOW,
     control::{FRAGS_ROOM, MAX_FRAGS, Walk},
 };
 
 use crate::{config::config, memory::opaque};
 
+const SKB_WORDS: usize = SKB_WINDOW / 8;
 const PAGE_SHIFT: u64 = 12;
 /// `sizeof(skb_frag_t)`, which the loader has checked.
 const FRAG_LEN: u64 = 16;
@@ -56,6 +59,75 @@ unsafe fn read_value<T: Copy>(from: u64, failed: &mut u64) -> T {
         let error = bpf_probe_read_kernel(value.as_mut_ptr().cast(), len, from as *const _);
         *failed |= error as u64;
         value.assume_init()
+    }
+}
+
+/// How a program gets at the fields of the structures that it was handed.
+pub(crate) trait Source {
+    /// A structure's fields, its first bytes perhaps copied to `words` before.
+    ///
+    /// # Safety
+    ///
+    /// `words` is a field of this CPU's control block, whose busy mark is set.
+    unsafe fn fields(words: *mut [u64; SKB_WORDS], len: u32, address: u64) -> Option<Fields>;
+
+    /// The integer at `address + offset`, or an array of them; a failure is added to `failed` as
+    /// its highest bit, and reads zeros. Without a branch: the verifier would follow all that
+    /// comes behind once more for each, with the zeros known.
+    ///
+    /// # Safety
+    ///
+    /// Any bytes are a `T`, and `address` came from this source.
+    unsafe fn load<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T;
+}
+
+/// By addresses: nothing is known of them, so every access is a helper's call.
+pub(crate) struct ByAddress;
+
+impl Source for ByAddress {
+    #[inline(always)]
+    unsafe fn fields(words: *mut [u64; SKB_WORDS], len: u32, address: u64) -> Option<Fields> {
+        let begin = config!(layout.skb_begin);
+        // SAFETY: the caller's promise.
+        let window = unsafe { Window::read(words, len, address + u64::from(begin))? };
+        // As far before the window as the window is behind the skb's start.
+        Some(Fields(window.0.wrapping_sub(begin as usize)))
+    }
+
+    #[inline(always)]
+    unsafe fn load<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T {
+        // SAFETY: the caller's promise.
+        unsafe { read_value(address + u64::from(offset), failed) }
+    }
+}
+
+/// By pointers whose types the verifier knows, as a BTF tracepoint is given them: it takes plain
+/// loads at known offsets, and a load that fails after all reads zeros (`BPF_PROBE_MEM`).
+pub(crate) struct ByType;
+
+impl Source for ByType {
+    #[inline(always)]
+    unsafe fn fields(_words: *mut [u64; SKB_WORDS], _len: u32, address: u64) -> Option<Fields> {
+        Some(Fields(address as *const u8))
+    }
+
+    #[inline(always)]
+    unsafe fn load<T: Copy>(address: u64, offset: u32, _failed: &mut u64) -> T {
+        // SAFETY: the verifier has the last word on each of these loads.
+        unsafe { core::ptr::read_volatile((address as *const u8).add(offset as usize).cast()) }
+    }
+}
+
+/// The fields of a structure, wherever they lie.
+pub(crate) struct Fields(*const u8);
+
+impl Fields {
+    /// The integer at `offset`, which comes from the configuration: the loader has checked that it
+    /// lies within the structure and is aligned for its type.
+    #[inline(always)]
+    fn get<T: Copy>(&self, offset: u32) -> T {
+        // SAFETY: within and aligned, as above; the verifier proves it once more.
+        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
     }
 }
 
@@ -108,10 +180,10 @@ impl Skb {
     ///
     /// `control` is this CPU's own, with its busy mark set.
     #[inline(always)]
-    pub(crate) unsafe fn read(address: u64, control: *mut Control) -> Option<Self> {
+    pub(crate) unsafe fn read<S: Source>(address: u64, control: *mut Control) -> Option<Self> {
         let len = config!(layout.skb_window);
         // SAFETY: the caller's promise.
-        let window = unsafe { Window::read(&raw mut (*control).skb, len, address)? };
+        let window = unsafe { S::fields(&raw mut (*control).skb, len, address)? };
         let head: u64 = window.get(config!(layout.skb_head));
         let end: u32 = window.get(config!(layout.skb_end));
         let proto: u16 = window.get(config!(layout.skb_vlan_proto));
@@ -149,16 +221,15 @@ pub(crate) struct Device {
 impl Device {
     /// Reads the skb's device.
     #[inline(always)]
-    pub(crate) fn read(skb: &Skb) -> Self {
-        let at = |offset: u32| skb.device + u64::from(offset);
+    pub(crate) fn read<S: Source>(skb: &Skb) -> Self {
         let failed = &mut 0;
         // SAFETY: all of these are integers, or an array of them.
         unsafe {
-            let ifindex = read_value(at(config!(layout.dev_ifindex)), failed);
-            let kind = read_value(at(config!(layout.dev_type)), failed);
-            let name = read_value(at(config!(layout.dev_name)), failed);
-            let net: u64 = read_value(at(config!(layout.dev_net)), failed);
-            let netns = read_value(net + u64::from(config!(layout.net_inum)), failed);
+            let ifindex = S::load(skb.device, config!(layout.dev_ifindex), failed);
+            let kind = S::load(skb.device, config!(layout.dev_type), failed);
+            let name = S::load(skb.device, config!(layout.dev_name), failed);
+            let net: u64 = S::load(skb.device, config!(layout.dev_net), failed);
+            let netns = S::load(net, config!(layout.net_inum), failed);
             Self {
                 name,
                 ifindex,
@@ -257,12 +328,21 @@ pub(crate) unsafe fn copy(
             flags: Flags::CUT_UNREADABLE,
         };
     }
+    if plan.tag.is_none()
+        && plan.want <= u64::from(skb.len - skb.data_len)
+        && plan.want <= chunk_len
+    {
+        // SAFETY: a chunk at most.
+        return unsafe { copy_linear(to, skb, plan, chunk_len) };
+    }
     let mut flags = Flags::default();
     let mut walk = Walk {
         copied: 0,
         source: skb.data,
         remaining: u64::from(skb.len - skb.data_len),
         next_frag: 0,
+        nr_frags: 0,
+        flags: 0,
     };
     if let Some(tag) = plan.tag {
         // The tag stands behind the two addresses: they are copied first and by themselves. A
@@ -282,32 +362,37 @@ pub(crate) unsafe fn copy(
         walk.remaining -= VLAN_OFFSET;
         walk.copied = plan.want.min(VLAN_OFFSET + VLAN_TAG_LEN);
     }
-    let mut nr_frags = 0;
     if skb.data_len != 0 && walk.copied + walk.remaining < plan.want {
         // SAFETY: the caller's promise.
-        nr_frags = unsafe { read_frags(control, skb, shared_info) };
+        walk.nr_frags = unsafe { read_frags(control, skb, shared_info) };
         if shared_info.nr_frags as usize > MAX_FRAGS {
             flags = flags.union(Flags::CUT_BOUND);
         }
     }
-    // SAFETY: this CPU's own, as the caller promises.
+    walk.flags = flags.0.into();
+    // SAFETY: this CPU's own, as the caller promises. Volatile here and below, so that the values
+    // come from memory.
     let state = unsafe {
-        (&raw mut (*control).walk).write_volatile(walk);
-        &raw mut (*control).walk
+        let state = &raw mut (*control).walk;
+        state.write_volatile(walk);
+        state
     };
     let mut is_through = false;
     let mut step = 0;
     while step < MAX_STEPS {
         step += 1;
-        // SAFETY: four words of this CPU's control block. Volatile, so that they come from memory.
-        let Walk {
-            copied,
-            source,
-            remaining,
-            next_frag,
-        } = unsafe { state.read_volatile() };
+        // SAFETY: words of this CPU's control block.
+        let (copied, source, remaining, next_frag) = unsafe {
+            (
+                (&raw const (*state).copied).read_volatile(),
+                (&raw const (*state).source).read_volatile(),
+                (&raw const (*state).remaining).read_volatile(),
+                (&raw const (*state).next_frag).read_volatile(),
+            )
+        };
         if remaining == 0 {
-            if next_frag >= nr_frags {
+            // SAFETY: as above.
+            if next_frag >= unsafe { (&raw const (*state).nr_frags).read_volatile() } {
                 is_through = true;
                 break;
             }
@@ -318,12 +403,9 @@ pub(crate) unsafe fn copy(
             }
             // SAFETY: as above.
             unsafe {
-                state.write_volatile(Walk {
-                    copied,
-                    source,
-                    remaining,
-                    next_frag: next_frag + 1,
-                });
+                (&raw mut (*state).source).write_volatile(source);
+                (&raw mut (*state).remaining).write_volatile(remaining);
+                (&raw mut (*state).next_frag).write_volatile(next_frag + 1);
             }
             continue;
         }
@@ -340,17 +422,16 @@ pub(crate) unsafe fn copy(
         }
         // SAFETY: as above.
         unsafe {
-            state.write_volatile(Walk {
-                copied: copied + len,
-                source: source + len,
-                remaining: remaining - len,
-                next_frag,
-            });
+            (&raw mut (*state).copied).write_volatile(copied + len);
+            (&raw mut (*state).source).write_volatile(source + len);
+            (&raw mut (*state).remaining).write_volatile(remaining - len);
         }
     }
 
     // SAFETY: as above. The bound is for the verifier: a record's length is made of it.
     let copied = opaque(unsafe { (&raw const (*state).copied).read_volatile() }).min(snaplen);
+    // SAFETY: as above.
+    let mut flags = Flags(unsafe { (&raw const (*state).flags).read_volatile() } as u32);
     if copied < plan.want {
         // More than the walk follows, or something that cannot be read.
         flags = flags.union(
@@ -364,6 +445,32 @@ pub(crate) unsafe fn copy(
         flags = flags.union(Flags::CUT_SNAPLEN);
     }
     Copied { len: copied, flags }
+}
+
+/// As [`copy`], of a frame of which the linear part holds all that is wanted: one read.
+///
+/// # Safety
+///
+/// `to` has room for a chunk.
+#[inline(always)]
+unsafe fn copy_linear(to: *mut u8, skb: &Skb, plan: &Plan, chunk_len: u64) -> Copied {
+    let unreadable = Copied {
+        len: 0,
+        flags: Flags::CUT_UNREADABLE,
+    };
+    let len = opaque(plan.want);
+    // SAFETY: at most a chunk.
+    if len > chunk_len || !unsafe { read(to, len, skb.data) } {
+        return unreadable;
+    }
+    Copied {
+        len,
+        flags: if len < plan.len {
+            Flags::CUT_SNAPLEN
+        } else {
+            Flags::default()
+        },
+    }
 }
 
 /// Copies the skb's array of fragments into the control block, and returns how many can be walked.

@@ -66,6 +66,11 @@ pub fn layout(btf: &Btf) -> Result<Layout, LayoutError> {
         name: "net",
         window: None,
     };
+    let task = Structure {
+        btf,
+        name: "task_struct",
+        window: None,
+    };
 
     let frags = Structure {
         window: None,
@@ -109,31 +114,36 @@ pub fn layout(btf: &Btf) -> Result<Layout, LayoutError> {
         dev_type: device.offset("type", 2)?,
         dev_net: device.offset("nd_net.net", 8)?,
         net_inum: net.offset("ns.inum", 4)?,
+        skb_begin: 0,
+        task_comm: task.offset("comm", 16)?,
     };
     if layout.page_size_of == 0 {
         return Err(info.wrong("page", "has no size".into()));
     }
-    layout.skb_window = skb_window(&layout);
+    (layout.skb_begin, layout.skb_window) = skb_window(&layout);
     Ok(layout)
 }
 
-/// Up to the end of the last field of the skb, in whole words: each field was found to lie within
-/// [`SKB_WINDOW`], itself whole words.
-fn skb_window(layout: &Layout) -> u32 {
-    let ends = [
-        layout.skb_dev + 8,
-        layout.skb_sk + 8,
-        layout.skb_len + 4,
-        layout.skb_data_len + 4,
-        layout.skb_head + 8,
-        layout.skb_data + 8,
-        layout.skb_end + 4,
-        layout.skb_vlan_proto + 2,
-        layout.skb_vlan_tci + 2,
-        layout.skb_vlan_present + 1,
-        layout.skb_ip_summed + 1,
+/// From where and how many bytes of the skb hold all its fields, in whole words: each field was
+/// found to lie within [`SKB_WINDOW`], itself whole words.
+fn skb_window(layout: &Layout) -> (u32, u32) {
+    let fields = [
+        (layout.skb_dev, 8),
+        (layout.skb_sk, 8),
+        (layout.skb_len, 4),
+        (layout.skb_data_len, 4),
+        (layout.skb_head, 8),
+        (layout.skb_data, 8),
+        (layout.skb_end, 4),
+        (layout.skb_vlan_proto, 2),
+        (layout.skb_vlan_tci, 2),
+        (layout.skb_vlan_present, 1),
+        (layout.skb_ip_summed, 1),
     ];
-    ends.into_iter().max().unwrap_or(0).next_multiple_of(8)
+    let begins = fields.into_iter().map(|(offset, _)| offset);
+    let ends = fields.into_iter().map(|(offset, len)| offset + len);
+    let begin = begins.min().unwrap_or(0) / 8 * 8;
+    (begin, ends.max().unwrap_or(0).next_multiple_of(8) - begin)
 }
 
 /// The byte and mask of `vlan_present`, a bit up to 6.1; later kernels have `vlan_all` instead, and

@@ -100,6 +100,7 @@ fn types(kernel: Kernel) -> Btf {
     );
     let ns_common = b.structure("ns_common", 24, &[("inum", u32_id, 128, 0)]);
     b.structure("net", 4096, &[("ns", ns_common, 1024, 0)]);
+    b.structure("task_struct", 4096, &[("comm", name, 3000 * 8, 0)]);
     b.structure("page", 64, &[]);
     Btf::parse(b.build()).unwrap()
 }
@@ -121,7 +122,8 @@ fn a_kernel_with_a_vlan_bit_and_bio_vec_fragments() {
         (layout.skb_end, layout.skb_head, layout.skb_data),
         (128, 136, 144)
     );
-    assert_eq!(layout.skb_window, 152);
+    assert_eq!((layout.skb_begin, layout.skb_window), (16, 136));
+    assert_eq!(layout.task_comm, 3000);
     assert_eq!((layout.shared_info_frags, layout.page_size_of), (48, 64));
     assert_eq!((layout.dev_net, layout.net_inum), (1024, 144));
     assert_eq!((layout.page_offset_base, layout.vmemmap_base), (0, 0));
