@@ -68,7 +68,11 @@ const TESTS: &[Test] = &[
     ),
     ("wallclock", "", clock::wallclock),
     ("clock_step", "", clock::clock_step),
-    ("icount_capture", "alone seconds=300", icount::icount_capture),
+    (
+        "icount_capture",
+        "alone seconds=300",
+        icount::icount_capture,
+    ),
 ];
 
 fn main() -> ExitCode {
