@@ -109,7 +109,10 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             debug(&|| format!("the verifier's log:\n{}", refused.log()));
         }
     })?;
-    debug(&|| format!("the program for {} is loaded", place(hook)));
+    if config.debug {
+        let effort = kernel.effort().unwrap_or_default();
+        debug(&|| format!("the program for {} is loaded: {effort}", place(hook)));
+    }
 
     // From here on only the output's own name can be wrong: a file is emptied no sooner.
     let origin = origin(config, hook, netns.as_ref(), &facts);

@@ -12,6 +12,7 @@ mod boot;
 mod clock;
 mod devices;
 mod frames;
+mod icount;
 mod lab;
 mod life;
 mod limits;
@@ -70,11 +71,16 @@ const TESTS: &[Test] = &[
     ("bad_input", "seconds=180", bad_input::bad_input),
     (
         "lockdown",
-        "append=lockdown=confidentiality",
+        "seconds=180 append=lockdown=confidentiality",
         bad_input::lockdown,
     ),
     ("wallclock", "seconds=180", clock::wallclock),
     ("clock_step", "seconds=180", clock::clock_step),
+    (
+        "icount_capture",
+        "alone seconds=300",
+        icount::icount_capture,
+    ),
 ];
 
 fn main() -> ExitCode {
