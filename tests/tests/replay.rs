@@ -143,3 +143,15 @@ fn stream() {
 fn vlan() {
     check("vlan");
 }
+
+/// Frames lost for want of room, told of by the next one of each CPU.
+#[test]
+fn losses() {
+    check("losses");
+}
+
+/// A clock that was set three times.
+#[test]
+fn clock() {
+    check("clock");
+}
