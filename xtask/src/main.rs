@@ -4,10 +4,13 @@
 mod apt;
 mod cache;
 mod ci;
+mod demo;
 mod ebpf;
+mod elevate;
 mod kernels;
 mod mirror;
 mod run;
+mod stage;
 mod toolchain;
 mod tools;
 mod vm;
@@ -32,6 +35,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build skbcap and capture what this host sends into out.pcapng, until
+    /// Ctrl-C
+    Run(demo::Options),
     /// Rebuild the eBPF object that is committed beside the loader
     Ebpf {
         /// Change nothing; fail unless the committed object is what the source gives
@@ -69,6 +75,7 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> Result<bool> {
     let cache = Cache::open()?;
     match task {
+        Task::Run(options) => demo::main(&cache, &options),
         Task::Ebpf { check: false } => ebpf::build(&cache).map(|()| true),
         Task::Ebpf { check: true } => ebpf::check(&cache).map(|()| true),
         Task::Vm(options) => vm::main(&cache, &options),
