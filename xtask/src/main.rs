@@ -9,6 +9,7 @@ mod ebpf;
 mod elevate;
 mod kernels;
 mod mirror;
+mod picture;
 mod run;
 mod stage;
 mod toolchain;
@@ -55,6 +56,8 @@ enum Task {
         #[arg(long)]
         no_vm: bool,
     },
+    /// Draw docs/picture.svg anew, from a real run of the demonstration
+    Picture,
     /// Fetch into the cache what the other commands need
     Fetch,
 }
@@ -81,6 +84,7 @@ fn perform(task: Task) -> Result<bool> {
         Task::Vm(options) => vm::main(&cache, &options),
         Task::Icount(options) => vm::icount::main(&cache, &options),
         Task::Test { no_vm } => ci::main(&cache, !no_vm),
+        Task::Picture => picture::main(&cache).map(|()| true),
         Task::Fetch => fetch(&cache).map(|()| true),
     }
 }
