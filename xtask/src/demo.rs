@@ -29,12 +29,6 @@ const OUTPUT: &str = "out.pcapng";
 /// Lines of a demonstration's frames that are shown.
 const SHOWN: usize = 20;
 
-/// Runs its arguments until they end, or until its own input does: the other end of that may have
-/// no right to send root's process a signal, and ends it by closing, or by ending.
-const UNTIL_INPUT_ENDS: &str = "exec 3<&0
-(cat <&3; kill -TERM $$) >/dev/null 2>&1 &
-exec \"$@\" </dev/null 3<&-";
-
 /// `cargo xtask run`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -60,7 +54,7 @@ pub(crate) fn main(cache: &Cache, options: &Options) -> Result<bool> {
 fn capture_host(skbcap: &Path, args: &[OsString]) -> Result<bool> {
     // Ctrl-C is for skbcap, which hears it too; this process goes on and says how to look.
     let _interrupted = catch(&[SIGINT])?;
-    let mut command = capture(Elevation::find(skbcap)?, skbcap);
+    let mut command = Elevation::find(skbcap)?.while_input_lasts(skbcap);
     if args.is_empty() {
         // Opened here, so that the file is not root's.
         let out = File::create(OUTPUT).with_context(|| format!("cannot write to {OUTPUT}"))?;
@@ -77,14 +71,6 @@ fn capture_host(skbcap: &Path, args: &[OsString]) -> Result<bool> {
         println!("who sent what:  tshark -r {OUTPUT} -T fields -e frame.comment | sort | uniq -c");
     }
     Ok(status.success())
-}
-
-/// skbcap, that ends when the pipe at its standard input does.
-fn capture(elevation: Elevation, skbcap: &Path) -> Command {
-    let mut command = elevation.command("sh");
-    command.args(["-c", UNTIL_INPUT_ENDS, "sh"]).arg(skbcap);
-    command.stdin(Stdio::piped());
-    command
 }
 
 /// A finished demonstration.
@@ -109,7 +95,7 @@ impl Demo {
         let stage = Stage::new(cache, elevation)?;
         // Made here, so that it is not root's.
         File::create(&recording)?;
-        let mut command = capture(elevation, skbcap);
+        let mut command = elevation.while_input_lasts(skbcap);
         command.args(["-w", "-", "--record"]).arg(&recording);
         command.arg(format!("--netns={}", stage.here.pid()));
         let capture = Capture::start(command.stdout(File::create(&file)?))?;

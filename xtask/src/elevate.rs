@@ -14,6 +14,11 @@ use anyhow::{Result, bail};
 /// Programs that run another one as root, the likeliest first.
 const PROGRAMS: [&str; 3] = ["sudo", "doas", "pkexec"];
 
+/// Runs its arguments until they end, or until its own input does.
+const WHILE_INPUT_LASTS: &str = "exec 3<&0
+(cat <&3; kill -TERM $$) >/dev/null 2>&1 &
+exec \"$@\" </dev/null 3<&-";
+
 /// What stands before a command that needs root's rights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Elevation(Option<&'static str>);
@@ -49,6 +54,16 @@ impl Elevation {
             }
         }
     }
+
+    /// `program`, with the rights found, which is ended by SIGTERM once the pipe at its input
+    /// closes: a signal of ours may not reach a process of root's, and if we are killed there is
+    /// none.
+    pub(crate) fn while_input_lasts(self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.command("sh");
+        command.args(["-c", WHILE_INPUT_LASTS, "sh"]).arg(program);
+        command.stdin(Stdio::piped());
+        command
+    }
 }
 
 /// Whether this process is root's, by the owner of what stands for it.
@@ -67,4 +82,27 @@ fn can_capture(skbcap: &Path) -> bool {
     command.arg("--check");
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn a_program_ends_with_the_pipe_at_its_input() {
+        let mut command = Elevation::default().while_input_lasts("sleep");
+        let mut child = command.arg("60").spawn().unwrap();
+        drop(child.stdin.take());
+        assert_eq!(child.wait().unwrap().signal(), Some(15));
+    }
+
+    #[test]
+    fn a_program_that_ends_by_itself_keeps_its_status() {
+        let mut command = Elevation::default().while_input_lasts("sh");
+        let mut child = command.args(["-c", "exit 3"]).spawn().unwrap();
+        let input = child.stdin.take();
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+        drop(input);
+    }
 }

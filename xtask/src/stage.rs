@@ -42,21 +42,21 @@ impl Stage {
     /// Makes them: in a user namespace of their own where we are not root and may have one, so
     /// that they need no rights at all; else with `elevation`.
     pub(crate) fn new(cache: &Cache, elevation: Elevation) -> Result<Self> {
-        let stage = if elevate::is_root() {
-            Self::make(elevation, &[])?
-        } else {
-            let own = ["--user", "--map-root-user"];
-            match Self::make_in_user_namespace(&own) {
-                Ok(stage) => stage,
-                Err(_) => Self::make(elevation, &[])?,
+        let ip = ip(cache)?;
+        if !elevate::is_root() {
+            // Where these are allowed but may not be used, only the cable says so.
+            let own = Self::make_in_user_namespace(&["--user", "--map-root-user"]);
+            if let Some(stage) = own.ok().filter(|stage| stage.connect(&ip).is_ok()) {
+                return Ok(stage);
             }
-        };
-        stage.connect(&ip(cache)?)?;
+        }
+        let stage = Self::make(elevation)?;
+        stage.connect(&ip)?;
         Ok(stage)
     }
 
-    fn make(elevation: Elevation, flags: &[&str]) -> Result<Self> {
-        let space = || Space::hold(elevation.command("unshare"), flags, elevation, &[]);
+    fn make(elevation: Elevation) -> Result<Self> {
+        let space = || Space::hold(elevation.command("unshare"), &[], elevation, &[]);
         Ok(Self {
             here: space()?,
             there: space()?,
