@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use core::ptr::{read_volatile, write_volatile};
 use skbcap_common::{
-    Control, Hook, Position, RecordHeader, VERSION,
+    Control, Flags, Hook, Position, RecordHeader, VERSION,
     control::{
         INTERFACE_DROPS, INTERFACE_DROPS_PROBES, InterfaceDropsTable, NO_RING, interface_drops_slot,
     },
@@ -111,17 +111,9 @@ unsafe fn take_marked(skb: u64, hook: Hook, cpu: u32, control: *mut Control) -> 
 
         // The slack behind each segment holds a header, a snapshot length and a chunk.
         let record = segment.cast::<u8>().add(offset as usize);
-        let copied = skb::copy(
-            record.add(HEADER_LEN as usize),
-            &skb,
-            &shared_info,
-            &plan,
-            control,
-        );
-        let record_len = record_len(copied.len as u32);
-        let flags = copied.flags.union(device.flags);
+        // All but what the copy tells goes into the header before it, so that little has to be kept
+        // in registers across it.
         let header = record.cast::<RecordHeader>();
-        (*header).record_len = record_len;
         (*header).version = VERSION;
         (*header).hook = hook as u8;
         (*header).context =
@@ -129,7 +121,6 @@ unsafe fn take_marked(skb: u64, hook: Hook, cpu: u32, control: *mut Control) -> 
         (*header).ip_summed = skb.ip_summed;
         (*header).time_ns = time_ns;
         (*header).sequence = sequence;
-        (*header).flags = flags.0 | if skb.socket == 0 { 0 } else { 1 };
         (*header).cpu = cpu;
         identity::write_current(header);
         (*header).socket = skb.socket;
@@ -142,11 +133,23 @@ unsafe fn take_marked(skb: u64, hook: Hook, cpu: u32, control: *mut Control) -> 
         (*header).dev_type = device.kind;
         (*header).gso_size = shared_info.gso_size;
         (*header).len = plan.len as u32;
-        (*header).captured_len = copied.len as u32;
         (*header).dropped = interface_drops(cpu, control, &device);
         (*header).gso_type = shared_info.gso_type;
         (*header).reserved = 0;
+        let socket_flag = if skb.socket == 0 {
+            Flags::default()
+        } else {
+            Flags::HAS_SOCKET
+        };
+        write_volatile(&raw mut (*header).flags, device.flags.union(socket_flag).0);
 
+        let to = record.add(HEADER_LEN as usize);
+        let copied = skb::copy(to, &skb, &shared_info, &plan, control);
+        let record_len = record_len(copied.len as u32);
+        (*header).record_len = record_len;
+        (*header).captured_len = copied.len as u32;
+        (*header).flags = read_volatile(&raw const (*header).flags) | copied.flags.0;
+        let flags = copied.flags;
         add(&raw mut (*control).captured, 1);
         if flags.is_cut_short() {
             add(&raw mut (*control).cut_short, 1);

@@ -38,18 +38,24 @@ unsafe fn read(to: *mut u8, len: u64, from: u64) -> bool {
     unsafe { bpf_probe_read_kernel(to.cast(), len as u32, from as *const _) == 0 }
 }
 
-/// Reads one plain integer, or an array of them.
+/// Reads one plain integer, or an array of them: zeros where it can't be read. Then `failed` gets
+/// its highest bit, without a branch: the verifier would follow all that comes behind once more for
+/// each, with the zeros known.
 ///
 /// # Safety
 ///
 /// Any bytes are a `T`.
 #[inline(always)]
-unsafe fn read_value<T: Copy>(from: u64) -> Option<T> {
+unsafe fn read_value<T: Copy>(from: u64, failed: &mut u64) -> T {
     // Not zeroed: that would be a call to `memset`.
     let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: `value` is as long as its type says, and was written if the helper succeeded.
+    // SAFETY: `value` is as long as its type says. The helper writes all of it, zeros when it
+    // fails (`bpf_probe_read_kernel_common`, kernel/trace/bpf_trace.c@5.10).
     unsafe {
-        read(value.as_mut_ptr().cast(), size_of::<T>() as u64, from).then(|| value.assume_init())
+        let len = size_of::<T>() as u32;
+        let error = bpf_probe_read_kernel(value.as_mut_ptr().cast(), len, from as *const _);
+        *failed |= error as u64;
+        value.assume_init()
     }
 }
 
@@ -144,31 +150,23 @@ impl Device {
     /// Reads the skb's device.
     #[inline(always)]
     pub(crate) fn read(skb: &Skb) -> Self {
-        let mut device = Self {
-            name: [0; 2],
-            ifindex: 0,
-            netns: 0,
-            kind: 0,
-            flags: Flags::default(),
-        };
-        if device.fill(skb.device).is_none() {
-            device.flags = Flags::DEVICE_UNREADABLE;
-        }
-        device
-    }
-
-    #[inline(always)]
-    fn fill(&mut self, address: u64) -> Option<()> {
-        let at = |offset: u32| address + u64::from(offset);
+        let at = |offset: u32| skb.device + u64::from(offset);
+        let failed = &mut 0;
         // SAFETY: all of these are integers, or an array of them.
         unsafe {
-            self.ifindex = read_value(at(config!(layout.dev_ifindex)))?;
-            self.kind = read_value(at(config!(layout.dev_type)))?;
-            self.name = read_value(at(config!(layout.dev_name)))?;
-            let net: u64 = read_value(at(config!(layout.dev_net)))?;
-            self.netns = read_value(net + u64::from(config!(layout.net_inum)))?;
+            let ifindex = read_value(at(config!(layout.dev_ifindex)), failed);
+            let kind = read_value(at(config!(layout.dev_type)), failed);
+            let name = read_value(at(config!(layout.dev_name)), failed);
+            let net: u64 = read_value(at(config!(layout.dev_net)), failed);
+            let netns = read_value(net + u64::from(config!(layout.net_inum)), failed);
+            Self {
+                name,
+                ifindex,
+                netns,
+                kind,
+                flags: Flags((*failed >> 63) as u32 * Flags::DEVICE_UNREADABLE.0),
+            }
         }
-        Some(())
     }
 }
 
@@ -251,121 +249,142 @@ pub(crate) unsafe fn copy(
     plan: &Plan,
     control: *mut Control,
 ) -> Copied {
-    let snaplen = u64::from(config!(snaplen));
-    let chunk_len = u64::from(config!(chunk_len));
-    if skb.data_len > skb.len {
-        return Copied {
-            len: 0,
-            flags: Flags::CUT_UNREADABLE,
-        };
+    // SAFETY: the caller's promise, handed on.
+    unsafe {
+        begin(to, skb, shared_info, plan, control);
+        let is_through = follow(to, control);
+        let walk = (&raw const (*control).walk).read_volatile();
+        // For the verifier: a record's length is made of it.
+        let len = opaque(walk.copied).min(config!(snaplen).into());
+        let mut flags = walk.flags as u32;
+        if len < walk.want {
+            flags |= if is_through {
+                walk.flag_behind as u32
+            } else {
+                Flags::CUT_UNREADABLE.0
+            };
+        } else if plan.want < plan.len {
+            flags |= Flags::CUT_SNAPLEN.0;
+        }
+        Copied {
+            len,
+            flags: Flags(flags),
+        }
     }
-    let mut flags = Flags::default();
+}
+
+/// Sets the walk to the frame's start, a VLAN tag already written.
+///
+/// # Safety
+///
+/// As [`copy`].
+#[inline(always)]
+unsafe fn begin(
+    to: *mut u8,
+    skb: &Skb,
+    shared_info: &SharedInfo,
+    plan: &Plan,
+    control: *mut Control,
+) {
     let mut walk = Walk {
+        want: plan.want,
         copied: 0,
         source: skb.data,
-        remaining: u64::from(skb.len - skb.data_len),
+        // Never below zero but in an skb that is none; then nothing is read.
+        remaining: u64::from(skb.len.saturating_sub(skb.data_len)),
         next_frag: 0,
+        nr_frags: 0,
+        flags: 0,
+        flag_behind: Flags::CUT_UNREADABLE.0.into(),
     };
     if let Some(tag) = plan.tag {
         // The tag stands behind the two addresses: they are copied first and by themselves. A
         // snapshot length that ends before or within the tag cuts it afterwards.
-        // SAFETY: the loader gives a record room for 16 bytes at the least.
+        // SAFETY: the loader gives a record room for 16 bytes at the least. Addresses that can't
+        // be read end the walk, which begins anew at the same place and fails there too.
         unsafe {
-            if !read(to, VLAN_OFFSET, walk.source) {
-                return Copied {
-                    len: 0,
-                    flags: Flags::CUT_UNREADABLE,
-                };
+            if read(to, VLAN_OFFSET, walk.source) {
+                to.add(VLAN_OFFSET as usize).cast::<u32>().write(tag);
+                walk.flags = Flags::VLAN_INSERTED.0.into();
+                walk.source += VLAN_OFFSET;
+                walk.remaining -= VLAN_OFFSET;
+                walk.copied = plan.want.min(VLAN_OFFSET + VLAN_TAG_LEN);
             }
-            to.add(VLAN_OFFSET as usize).cast::<u32>().write(tag);
         }
-        flags = Flags::VLAN_INSERTED;
-        walk.source += VLAN_OFFSET;
-        walk.remaining -= VLAN_OFFSET;
-        walk.copied = plan.want.min(VLAN_OFFSET + VLAN_TAG_LEN);
     }
-    let mut nr_frags = 0;
-    if skb.data_len != 0 && walk.copied + walk.remaining < plan.want {
+    if skb.data_len != 0 {
         // SAFETY: the caller's promise.
-        nr_frags = unsafe { read_frags(control, skb, shared_info) };
-        if shared_info.nr_frags as usize > MAX_FRAGS {
-            flags = flags.union(Flags::CUT_BOUND);
+        walk.nr_frags = unsafe { read_frags(control, skb, shared_info) };
+        if shared_info.frag_list != 0 || shared_info.nr_frags as usize > MAX_FRAGS {
+            walk.flag_behind = Flags::CUT_BOUND.0.into();
         }
     }
     // SAFETY: this CPU's own, as the caller promises.
-    let state = unsafe {
-        (&raw mut (*control).walk).write_volatile(walk);
-        &raw mut (*control).walk
-    };
-    let mut is_through = false;
+    unsafe { (&raw mut (*control).walk).write_volatile(walk) }
+}
+
+/// Copies part after part, and returns whether it came to the end of what it follows: not if a part
+/// could not be read.
+///
+/// # Safety
+///
+/// As [`copy`].
+#[inline(always)]
+unsafe fn follow(to: *mut u8, control: *mut Control) -> bool {
+    let snaplen = u64::from(config!(snaplen));
+    let chunk_len = u64::from(config!(chunk_len));
+    // SAFETY: for the whole walk: `control` is this CPU's own, as the caller promises.
+    let walk = unsafe { &raw mut (*control).walk };
     let mut step = 0;
     while step < MAX_STEPS {
         step += 1;
-        // SAFETY: four words of this CPU's control block. Volatile, so that they come from memory.
+        // SAFETY: as above. Volatile, so that it comes from memory.
         let Walk {
+            want,
             copied,
             source,
             remaining,
             next_frag,
-        } = unsafe { state.read_volatile() };
+            nr_frags,
+            ..
+        } = unsafe { walk.read_volatile() };
         if remaining == 0 {
             if next_frag >= nr_frags {
-                is_through = true;
-                break;
+                return true;
             }
-            // SAFETY: `next_frag` was copied, and `control` is this CPU's own.
-            let (source, remaining) = unsafe { fragment(control, next_frag) };
-            if source == 0 {
-                break;
-            }
-            // SAFETY: as above.
+            // SAFETY: fragment `next_frag` was copied.
             unsafe {
-                state.write_volatile(Walk {
-                    copied,
-                    source,
-                    remaining,
-                    next_frag: next_frag + 1,
-                });
+                let (source, remaining) = fragment(control, next_frag);
+                if source == 0 {
+                    return false;
+                }
+                (&raw mut (*walk).source).write_volatile(source);
+                (&raw mut (*walk).remaining).write_volatile(remaining);
+                (&raw mut (*walk).next_frag).write_volatile(next_frag + 1);
             }
             continue;
         }
         // Both bounds are looked at last and on opaque values: 5.10 forgets what it knew of a
         // register that was spilled, and the compiler thinks the second one superfluous.
-        let len = opaque(remaining.min(plan.want.wrapping_sub(copied)).min(chunk_len));
+        let len = opaque(remaining.min(want.wrapping_sub(copied)).min(chunk_len));
         let at = opaque(copied);
         if len == 0 || len > chunk_len || at > snaplen {
-            break;
+            return true;
         }
         // SAFETY: `at` is at most the snapshot length and `len` at most a chunk.
-        if !unsafe { read(to.add(at as usize), len, source) } {
-            break;
-        }
-        // SAFETY: as above.
         unsafe {
-            state.write_volatile(Walk {
-                copied: copied + len,
-                source: source + len,
-                remaining: remaining - len,
-                next_frag,
-            });
+            if !read(to.add(at as usize), len, source) {
+                return false;
+            }
+            (&raw mut (*walk).copied).write_volatile(copied + len);
+            (&raw mut (*walk).source).write_volatile(source + len);
+            (&raw mut (*walk).remaining).write_volatile(remaining - len);
         }
     }
-
-    // SAFETY: as above. The bound is for the verifier: a record's length is made of it.
-    let copied = opaque(unsafe { (&raw const (*state).copied).read_volatile() }).min(snaplen);
-    if copied < plan.want {
-        // More than the walk follows, or something that cannot be read.
-        flags = flags.union(
-            if (is_through && shared_info.frag_list != 0) || step == MAX_STEPS {
-                Flags::CUT_BOUND
-            } else {
-                Flags::CUT_UNREADABLE
-            },
-        );
-    } else if plan.want < plan.len {
-        flags = flags.union(Flags::CUT_SNAPLEN);
-    }
-    Copied { len: copied, flags }
+    // More parts than were ever seen: as good as too many fragments.
+    // SAFETY: as above.
+    unsafe { (&raw mut (*walk).flag_behind).write_volatile(Flags::CUT_BOUND.0.into()) };
+    true
 }
 
 /// Copies the skb's array of fragments into the control block, and returns how many can be walked.

@@ -77,13 +77,31 @@ impl Packet {
     /// A TCP segment, behind an Ethernet header.
     #[must_use]
     pub fn tcp(&self) -> Option<Segment<'_>> {
-        segment(SlicedPacket::from_ethernet(&self.data).ok()?)
+        match SlicedPacket::from_ethernet(&self.data).ok()?.transport? {
+            TransportSlice::Tcp(tcp) => Some(Segment {
+                ports: (tcp.source_port(), tcp.destination_port()),
+                sequence: tcp.sequence_number(),
+                payload: tcp.payload(),
+            }),
+            _ => None,
+        }
     }
 
-    /// A TCP segment of a device without a link-layer header.
+    /// A TCP segment over IPv4 of a device without a link-layer header: all that is behind its
+    /// header, whatever length that tells. One over 64 KiB has no room for its own.
     #[must_use]
     pub fn raw_tcp(&self) -> Option<Segment<'_>> {
-        segment(SlicedPacket::from_ip(&self.data).ok()?)
+        let version = *self.data.first()?;
+        if version >> 4 != 4 || *self.data.get(9)? != 6 {
+            return None;
+        }
+        let tcp = self.data.get(usize::from(version & 15) * 4..)?;
+        let port = |at: usize| Some(u16::from_be_bytes([*tcp.get(at)?, *tcp.get(at + 1)?]));
+        Some(Segment {
+            ports: (port(0)?, port(2)?),
+            sequence: u32::from_be_bytes(*tcp.get(4..)?.first_chunk()?),
+            payload: tcp.get(usize::from(*tcp.get(12)? >> 4) * 4..)?,
+        })
     }
 }
 
@@ -96,17 +114,6 @@ pub struct Segment<'a> {
     pub sequence: u32,
     /// Its bytes.
     pub payload: &'a [u8],
-}
-
-fn segment(packet: SlicedPacket<'_>) -> Option<Segment<'_>> {
-    match packet.transport? {
-        TransportSlice::Tcp(tcp) => Some(Segment {
-            ports: (tcp.source_port(), tcp.destination_port()),
-            sequence: tcp.sequence_number(),
-            payload: tcp.payload(),
-        }),
-        _ => None,
-    }
 }
 
 /// A file of skbcap's.

@@ -16,7 +16,7 @@ use rustix::{
 };
 use skbcap_common::{Hook, InterfaceDrops, config::Layout};
 
-use super::{interfaces_text, open, pipeline::Pipeline, prints_to_terminal, summarize};
+use super::{interfaces_text, open, pipeline::Pipeline, summarize, writes_a_file};
 use crate::{
     clock::ClockWatch,
     config::{Config, HookChoice, NetnsChoice, Output},
@@ -109,7 +109,10 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             debug(&|| format!("the verifier's log:\n{}", refused.log()));
         }
     })?;
-    debug(&|| format!("the program for {} is loaded", place(hook)));
+    if config.debug {
+        let effort = kernel.effort().unwrap_or_default();
+        debug(&|| format!("the program for {} is loaded: {effort}", place(hook)));
+    }
 
     // From here on only the output's own name can be wrong: a file is emptied no sooner.
     let origin = origin(config, hook, netns.as_ref(), &facts);
@@ -144,9 +147,15 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     );
     let missed = kernel.missed(&facts.btf);
     kernel.detach()?;
-    let drops = drain(&maps, &mut pipeline, result?)?;
+    let drops = drain(&mut pipeline, result?)?;
     pipeline.stats.missed = missed;
     let (stats, result) = pipeline.finish(&drops, monotonic_ns());
+    debug(&|| {
+        format!(
+            "{} frames were dated later, to keep the order",
+            stats.reordered
+        )
+    });
     summarize(&stats, hook);
     result.with_context(|| match &config.output {
         Output::File(path) => format!("cannot write to {}", path.display()),
@@ -221,11 +230,7 @@ fn watch<'m>(
 
 /// Takes what is left after the programs are gone, and counts everything. Returns the drops by
 /// interface.
-fn drain(
-    maps: &Maps,
-    pipeline: &mut Pipeline,
-    mut order: Order<'_>,
-) -> anyhow::Result<Vec<InterfaceDrops>> {
+fn drain(pipeline: &mut Pipeline, mut order: Order<'_>) -> anyhow::Result<Vec<InterfaceDrops>> {
     order.finish()?;
     while order.next(|frame| pipeline.take(&frame))?.is_some() {}
     order.release();
@@ -240,7 +245,6 @@ fn drain(
             }
         }
     }
-    let _ = maps;
     Ok(drops)
 }
 
@@ -273,7 +277,7 @@ fn monotonic_ns() -> u64 {
 /// A live line, where a terminal shows it and nothing else is printed there.
 fn status_line(config: &Config) -> StatusLine<Stderr> {
     let stderr = io::stderr();
-    let shown = stderr.is_terminal() && !prints_to_terminal(config);
+    let shown = stderr.is_terminal() && writes_a_file(config);
     StatusLine::new(shown.then_some(stderr))
 }
 

@@ -55,7 +55,7 @@ fn interfaces_text(config: &Config) -> String {
     }
 }
 
-/// Whether lines go to standard output, so that nothing else may.
-fn prints_to_terminal(config: &Config) -> bool {
-    config.output == Output::Print
+/// Whether standard error can hold a live line: no other lines run over the same terminal.
+fn writes_a_file(config: &Config) -> bool {
+    config.output != Output::Print
 }

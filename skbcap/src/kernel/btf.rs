@@ -78,6 +78,14 @@ pub enum BtfError {
         /// The file.
         path: PathBuf,
     },
+    /// The file's bytes contradict the format.
+    #[error("cannot read the kernel's types from {}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        source: Box<BtfError>,
+    },
     /// The bytes contradict the format.
     #[error("the BTF is corrupt at byte {offset}: {problem}")]
     Corrupt {
@@ -157,20 +165,26 @@ impl Btf {
     ///
     /// # Errors
     ///
-    /// [`BtfError::Read`], [`BtfError::NoSection`], or [`BtfError::Corrupt`].
+    /// [`BtfError::Read`], [`BtfError::NoSection`], or [`BtfError::Parse`].
     pub fn from_file(path: &Path) -> Result<Self, BtfError> {
         let bytes = fs::read(path).map_err(|source| BtfError::Read {
             path: path.into(),
             source,
         })?;
+        let parse = |bytes| {
+            Self::parse(bytes).map_err(|source| BtfError::Parse {
+                path: path.into(),
+                source: Box::new(source),
+            })
+        };
         if !bytes.starts_with(&ELF_MAGIC) {
-            return Self::parse(bytes);
+            return parse(bytes);
         }
         let section = object::File::parse(&*bytes)
             .ok()
             .and_then(|elf| elf.section_by_name(".BTF")?.data().ok().map(<[u8]>::to_vec));
         match section {
-            Some(section) => Self::parse(section),
+            Some(section) => parse(section),
             None => Err(BtfError::NoSection { path: path.into() }),
         }
     }

@@ -226,6 +226,23 @@ impl Kernel {
         Ok(())
     }
 
+    /// What the kernel made of the program: for `--debug` and measurements.
+    #[must_use]
+    pub fn effort(&mut self) -> Option<String> {
+        let info = match self.hook {
+            Hook::Kprobe => self.kprobe().info(),
+            Hook::Queue => self.tracepoint().info(),
+        }
+        .ok()?;
+        // Linux 5.16, kernel/bpf/verifier.c:bpf_check.
+        let verified = info.verified_instruction_count();
+        Some(format!(
+            "{} bytes of machine code, {} instructions verified",
+            info.size_jitted(),
+            verified.map_or_else(|| "unknown".to_owned(), |count| count.to_string())
+        ))
+    }
+
     /// Frames that the kprobe missed so far: `None` where this kernel doesn't count them.
     pub fn missed(&mut self, btf: &Btf) -> Option<u64> {
         match self.hook {

@@ -20,8 +20,8 @@ const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 pub enum NetnsError {
     /// Its file could not be opened.
     #[error(
-        "cannot open the network namespace {}: {source}; --netns takes self, all, a process id, or \
-         a path such as /run/netns/NAME",
+        "cannot open the network namespace {} (--netns takes self, all, a process id, or a path \
+         such as /run/netns/NAME)",
         path.display()
     )]
     Open {

@@ -59,7 +59,8 @@ pub(crate) fn clock_step() -> Result<()> {
     );
     let pair = Pair::new("clockstep")?;
     for hook in Hook::all() {
-        let skbcap = Skbcap::start(&pair.a, &format!("step-{hook}"), &format!("--hook {hook}"))?;
+        let words = format!("--hook {hook} --record /out/step-{hook}.ring");
+        let skbcap = Skbcap::start(&pair.a, &format!("step-{hook}"), &words)?;
         let mut times = Vec::new();
         for (number, step) in [0, 3600, -7200, 3600].into_iter().enumerate() {
             if step != 0 {

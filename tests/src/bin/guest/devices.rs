@@ -75,6 +75,8 @@ fn tagged(pair: &Pair) -> Result<()> {
 /// Every frame is the same up to that.
 pub(crate) fn tun() -> Result<()> {
     let pair = Pair::new("tun")?;
+    // Makes /dev/net/tun; a host has it.
+    let _ = words_of("modprobe tun").output();
     let mut carrier = pair
         .a
         .start("carrier", &mut words_of("traffic tun a=ta b=tb"))?;
@@ -109,6 +111,19 @@ pub(crate) fn tun() -> Result<()> {
         ensure!(cut_up > 0, "{hook}: no super-frame");
     }
     Ok(())
+}
+
+/// As [`cut_up`], of frames behind an Ethernet header.
+pub(crate) fn compare_ethernet(theirs: &[Packet], ours: &[Packet]) -> Result<usize> {
+    let strip = |packets: &[Packet]| -> Vec<Packet> {
+        let stripped = packets.iter().cloned().map(|mut packet| {
+            packet.data.drain(..14);
+            packet.len -= 14;
+            packet
+        });
+        stripped.collect()
+    };
+    cut_up(&strip(theirs), &strip(ours))
 }
 
 /// Each frame of ours is one of theirs but for the transport's checksum, or consists of several of

@@ -170,6 +170,16 @@ impl Pair {
         ))?;
         for (space, device, address) in [(a, "va", "10.0.0.1/24"), (b, "vb", "10.0.0.2/24")] {
             space.ip(&format!("address add {address} dev {device}"))?;
+            // A neighbour that was believed is asked again after 5 s: not while captures end.
+            space.sysctl(
+                &format!("net/ipv4/neigh/{device}/delay_first_probe_time"),
+                "600",
+            )?;
+            space.sysctl(
+                &format!("net/ipv6/neigh/{device}/delay_first_probe_time"),
+                "600",
+            )?;
+            space.sysctl(&format!("net/ipv6/conf/{device}/router_solicitations"), "0")?;
             space.ip(&format!("link set dev {device} up"))?;
         }
         Ok(())

@@ -6,14 +6,18 @@
 //! `skbcap`, the traffic programs and tcpdump in PATH: they make namespaces of
 //! their own.
 
+mod bad_input;
 mod beside;
 mod boot;
 mod clock;
 mod devices;
 mod frames;
+mod icount;
 mod lab;
+mod life;
 mod limits;
 mod program;
+mod recordings;
 mod report;
 mod skbcap;
 mod tcp;
@@ -32,26 +36,51 @@ type Test = (&'static str, &'static str, fn() -> Result<()>);
 const TESTS: &[Test] = &[
     ("boot", "", boot::boot),
     ("tcpdump_runs", "", boot::tcpdump_runs),
-    ("chronyd_frame", "", frames::chronyd_frame),
-    ("ping", "", frames::ping),
-    ("arp", "", frames::arp),
-    ("ipv6", "", frames::ipv6),
-    ("udp_sizes", "", udp::udp_sizes),
-    ("udp_threads_identity", "", udp::udp_threads_identity),
-    ("order", "", udp::order),
-    ("tcp_bulk", "", tcp::tcp_bulk),
-    ("tcp_bulk_netns", "", tcp::tcp_bulk_netns),
-    ("sendfile_17_frags", "", tcp::sendfile_17_frags),
-    ("loopback", "", tcp::loopback),
-    ("page_bases", "", tcp::page_bases),
-    ("vlan", "", devices::vlan),
-    ("vlan_unaccelerated", "", devices::vlan_unaccelerated),
-    ("tun", "", devices::tun),
-    ("snaplen", "", limits::snaplen),
-    ("count", "", limits::count),
-    ("ring_full", "", limits::ring_full),
-    ("wallclock", "", clock::wallclock),
-    ("clock_step", "", clock::clock_step),
+    ("chronyd_frame", "seconds=180", frames::chronyd_frame),
+    ("ping", "seconds=180", frames::ping),
+    ("arp", "seconds=180", frames::arp),
+    ("ipv6", "seconds=180", frames::ipv6),
+    ("udp_sizes", "seconds=180", udp::udp_sizes),
+    (
+        "udp_threads_identity",
+        "seconds=180",
+        udp::udp_threads_identity,
+    ),
+    ("order", "seconds=180", udp::order),
+    ("tcp_bulk", "seconds=180", tcp::tcp_bulk),
+    ("tcp_bulk_netns", "seconds=180", tcp::tcp_bulk_netns),
+    ("sendfile_17_frags", "seconds=180", tcp::sendfile_17_frags),
+    ("loopback", "seconds=180", tcp::loopback),
+    ("page_bases", "seconds=180", tcp::page_bases),
+    ("vlan", "seconds=180", devices::vlan),
+    (
+        "vlan_unaccelerated",
+        "seconds=180",
+        devices::vlan_unaccelerated,
+    ),
+    ("tun", "seconds=180", devices::tun),
+    ("snaplen", "seconds=180", limits::snaplen),
+    ("count", "seconds=180", limits::count),
+    ("ring_full", "seconds=180", limits::ring_full),
+    ("pipe", "seconds=180", life::pipe),
+    ("idle", "seconds=180", life::idle),
+    ("disk_full", "seconds=180", life::disk_full),
+    ("second_signal", "seconds=180", life::second_signal),
+    ("record_replay", "seconds=180", recordings::record_replay),
+    ("hook_auto", "seconds=180", life::hook_auto),
+    ("bad_input", "seconds=180", bad_input::bad_input),
+    (
+        "lockdown",
+        "seconds=180 append=lockdown=confidentiality",
+        bad_input::lockdown,
+    ),
+    ("wallclock", "seconds=180", clock::wallclock),
+    ("clock_step", "seconds=180", clock::clock_step),
+    (
+        "icount_capture",
+        "alone seconds=300",
+        icount::icount_capture,
+    ),
 ];
 
 fn main() -> ExitCode {

@@ -134,6 +134,15 @@ impl Done {
             .with_context(|| format!("no count of {what}:\n{}", self.said))
     }
 
+    /// The same of a line that is there only when there is something to count.
+    pub(crate) fn count_or_none(&self, what: &str) -> Result<u64> {
+        if self.said.contains(what) {
+            self.count(what)
+        } else {
+            Ok(0)
+        }
+    }
+
     /// The same of a count that this kernel may not keep.
     fn count_or_untold(&self, what: &str) -> Result<Option<u64>> {
         let mut lines = self.said.lines().filter(|line| line.contains(what));

@@ -7,8 +7,10 @@ use anyhow::{Context, Result, ensure};
 use fixtures::mark;
 use skbcap::annotation::Cut;
 use skbcap_tests::capture::Packet;
+use skbcap_tests::compare::{Some3, compare};
 
 use crate::beside::{Beside, Outcome, Point};
+use crate::devices::compare_ethernet;
 use crate::frames::both;
 use crate::lab::{Pair, Space, words_of};
 use crate::program::out;
@@ -142,7 +144,8 @@ pub(crate) fn sendfile_17_frags() -> Result<()> {
     Ok(())
 }
 
-/// Loopback makes the longest frames.
+/// Loopback makes the longest frames. A few are longer than the device takes (64 KiB of payload in
+/// one write): the kernel cuts those up behind skbcap and before tcpdump, in all versions.
 pub(crate) fn loopback() -> Result<()> {
     let space = Space::new("loopback")?;
     let point = Point {
@@ -154,9 +157,27 @@ pub(crate) fn loopback() -> Result<()> {
     stream(&space, &space, "127.0.0.1:80", &send, BULK)?;
     space.sh("ping -n -c 2 -i 0.2 127.0.0.1")?;
     let outcome = beside.stop()?;
-    outcome.same(10)?;
-    let longest = outcome.tcpdump[0].packets.iter().map(|packet| packet.len);
-    ensure!(longest.max() == Some(65_549), "no frame of 65,549 bytes");
+    let seen = &outcome.tcpdump[0];
+    let longest = seen.packets.iter().map(|packet| packet.len).max();
+    ensure!(longest == Some(65_549), "no frame of 65,549 bytes");
+    for (hook, done) in &outcome.skbcap {
+        let ours = done.of("lo", seen.inode);
+        let difference = compare(&seen.packets, &ours);
+        let pick = |places: &[usize], of: &[Packet]| -> Vec<Packet> {
+            places.iter().map(|&place| of[place].clone()).collect()
+        };
+        let theirs = pick(&difference.only_first, &seen.packets);
+        let longer = pick(&difference.only_second, &ours);
+        ensure!(
+            longer.iter().all(|packet| packet.len > 65_549),
+            "{longer:?}"
+        );
+        let cut_up = compare_ethernet(&theirs, &longer).with_context(|| {
+            format!("{hook}:\n{}", Some3(&difference.only_first, &seen.packets))
+        })?;
+        println!("{hook}: {} frames, {cut_up} of them cut up", ours.len());
+        ensure!(cut_up == longer.len());
+    }
     Ok(())
 }
 
@@ -166,7 +187,13 @@ pub(crate) fn page_bases() -> Result<()> {
     let pair = Pair::new("bases")?;
     for hook in Hook::all() {
         let mut running = Vec::new();
+        // A host may hide its symbols or its memory; the guests' kernels do not.
+        let host = std::env::var_os("SKBCAP_OUT").is_some();
         for way in ["kallsyms", "kcore", "search", "none"] {
+            if host && matches!(way, "kallsyms" | "kcore") {
+                println!("{way} is not tried on a host");
+                continue;
+            }
             let mut command = start_with(hook, way);
             let skbcap = Skbcap::launch_with(&pair.a, &format!("{hook}-{way}"), &mut command)?;
             running.push((way, skbcap));
