@@ -16,7 +16,7 @@ use rustix::{
 };
 use skbcap_common::{Hook, InterfaceDrops, config::Layout};
 
-use super::{interfaces_text, open, pipeline::Pipeline, summarize, writes_a_file};
+use super::{interfaces_text, open, pipeline::Pipeline, say, summarize, writes_a_file};
 use crate::{
     clock::ClockWatch,
     config::{Config, HookChoice, NetnsChoice, Output},
@@ -57,11 +57,11 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let debug = |what: &dyn Fn() -> String| {
         if config.debug {
-            eprintln!(
-                "skbcap: {:6.1} ms: {}",
+            say(format_args!(
+                "{:6.1} ms: {}",
                 started.elapsed().as_secs_f64() * 1e3,
                 what()
-            );
+            ));
         }
     };
     let mut preflight = Preflight::gather(config.btf.as_deref());
@@ -124,10 +124,12 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
 
     kernel.attach()?;
     if let Err(why) = &facts.page_bases {
-        eprintln!("skbcap: frames are cut before their first fragment: {why}");
+        say(format_args!(
+            "frames are cut before their first fragment: {why}"
+        ));
     }
-    eprintln!(
-        "skbcap: listening on {}, {}, hook {}, snapshot length {} bytes",
+    say(format_args!(
+        "listening on {}, {}, hook {}, snapshot length {} bytes",
         interfaces_text(config),
         netns.as_ref().map_or_else(
             || "all network namespaces".to_owned(),
@@ -135,9 +137,9 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         ),
         place(hook),
         config.snaplen
-    );
+    ));
 
-    let result = watch(
+    let watched = watch(
         config,
         &mut kernel,
         &maps,
@@ -147,9 +149,11 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     );
     let missed = kernel.missed(&facts.btf);
     kernel.detach()?;
-    let drops = drain(&mut pipeline, result?)?;
+    // Whatever went wrong with the rings, what was taken so far is not lost.
+    let drained = watched.and_then(|order| drain(&mut pipeline, order));
+    let drops = drained.as_deref().unwrap_or_default();
     pipeline.stats.missed = missed;
-    let (stats, result) = pipeline.finish(&drops, monotonic_ns());
+    let (stats, result) = pipeline.finish(drops, monotonic_ns());
     debug(&|| {
         format!(
             "{} frames were dated later, to keep the order",
@@ -161,6 +165,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         Output::File(path) => format!("cannot write to {}", path.display()),
         _ => "cannot write to standard output".to_owned(),
     })?;
+    drained?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -191,7 +196,7 @@ fn watch<'m>(
         pipeline.flush(taken == 0);
         for notice in pipeline.notices() {
             status.clear();
-            eprintln!("skbcap: {notice}");
+            say(format_args!("{notice}"));
         }
         if pipeline.is_over() {
             break;
@@ -335,9 +340,9 @@ fn interfaces(config: &Config, netns: Option<&Namespace>) -> anyhow::Result<Vec<
 fn check(mut preflight: Preflight) -> anyhow::Result<ExitCode> {
     let explored = setup::explore(&mut preflight, ways()?);
     let mut out = io::stdout().lock();
-    write!(out, "{preflight}")?;
+    writeln!(out, "{preflight}")?;
     if let Err(error) = &explored {
-        writeln!(out, "\n{:#}", anyhow::Error::msg(error.to_string()))?;
+        writeln!(out, "{:#}", anyhow::Error::msg(error.to_string()))?;
     }
     let refused = preflight.refuse(HookChoice::Auto).is_err() || explored.is_err();
     Ok(if refused {

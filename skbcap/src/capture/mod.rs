@@ -6,7 +6,10 @@ mod live;
 mod pipeline;
 mod replay;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use skbcap_common::Hook;
 
@@ -39,6 +42,12 @@ fn open(config: &Config, origin: Origin, snaplen: u32) -> Result<Box<dyn Sink>, 
                 .expect("a snapshot length in range and names of a sane length"),
         ),
     })
+}
+
+/// Tells the user something. Whoever closed standard error doesn't want it: no reason to panic, as
+/// `eprintln!` would.
+fn say(message: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "skbcap: {message}");
 }
 
 /// What is said at the end, once the live line is gone.
