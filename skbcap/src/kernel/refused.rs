@@ -87,15 +87,19 @@ mod tests {
             "the kernel refused to load skbcap's program for net_dev_queue \
              (R1 invalid mem access 'inv')"
         );
-        let log = "program of this type cannot use helper bpf_probe_read#4\n".into();
-        let locked = ProgramRefused { log, ..refused };
-        assert!(locked.to_string().contains("locked down"), "{locked}");
-        let silent = ProgramRefused {
-            log: String::new(),
-            ..refused
+        let with = |log: &str| {
+            let (log, source) = (log.to_owned(), io::Error::from_raw_os_error(libc::EACCES));
+            ProgramRefused {
+                place: "net_dev_queue",
+                log,
+                source,
+            }
+            .to_string()
         };
+        let locked = with("program of this type cannot use helper bpf_probe_read#4\n");
+        assert!(locked.contains("locked down"), "{locked}");
         assert_eq!(
-            silent.to_string(),
+            with(""),
             "the kernel refused to load skbcap's program for net_dev_queue"
         );
     }
