@@ -1,9 +1,8 @@
 //! A capture from the running kernel: set up, watched, ended.
 
 use std::{
-    collections::BTreeSet,
     fs::File,
-    io::{self, BufWriter, IsTerminal, Stderr, Write},
+    io::{self, BufWriter, IsTerminal, Stderr},
     os::fd::AsFd,
     process::ExitCode,
     time::{Duration, Instant},
@@ -14,20 +13,23 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec},
     time::ClockId,
 };
-use skbcap_common::{Hook, InterfaceDrops, config::Layout};
+use skbcap_common::{Hook, InterfaceDrops};
 
-use super::{interfaces_text, open, pipeline::Pipeline, say, summarize, writes_a_file};
+use super::{
+    interfaces_text, open,
+    pipeline::Pipeline,
+    say, summarize,
+    target::{Facts, check, interfaces, namespace, origin, place, ways},
+    writes_a_file,
+};
 use crate::{
     clock::ClockWatch,
-    config::{Config, HookChoice, NetnsChoice, Output},
+    config::{Config, Output},
     geometry,
     kernel::{
-        btf::Btf,
-        load::{self, Kernel, LoadError, Maps, Options},
-        netns::{self, Namespace},
-        page_base::{NotFound, PageBases, Ways},
-        preempt_count::{self, PreemptCounts},
-        preflight::{Preflight, Types},
+        load::{Kernel, LoadError, Maps, Options},
+        netns::Namespace,
+        preflight::Preflight,
         setup,
     },
     order::Order,
@@ -304,142 +306,6 @@ fn until_status(status: &StatusLine<Stderr>) -> Option<Duration> {
             .next_update()?
             .saturating_duration_since(Instant::now()),
     )
-}
-
-/// The namespace to capture in, or `None` for all.
-fn namespace(config: &Config) -> anyhow::Result<Option<Namespace>> {
-    Ok(match &config.netns {
-        NetnsChoice::All => None,
-        NetnsChoice::Own => Some(Namespace::own()?),
-        NetnsChoice::Path(path) => Some(Namespace::at(path)?),
-        NetnsChoice::Pid(pid) => Some(Namespace::of_process(*pid)?),
-    })
-}
-
-/// The names of the interfaces to capture on, as the kernel keeps them.
-fn interfaces(config: &Config, netns: Option<&Namespace>) -> anyhow::Result<Vec<[u8; 16]>> {
-    let padded = |name: &str| {
-        let mut padded = [0; 16];
-        padded[..name.len()].copy_from_slice(name.as_bytes());
-        padded
-    };
-    // In all namespaces at once a name may appear later, and there is none to look it up in.
-    let Some(netns) = netns.filter(|_| !config.interfaces.is_empty()) else {
-        return Ok(config.interfaces.iter().map(|name| padded(name)).collect());
-    };
-    let there = netns.interfaces()?;
-    let names: Result<Vec<_>, _> = config
-        .interfaces
-        .iter()
-        .map(|wanted| netns::resolve(&there, wanted).map(|interface| padded(&interface.name)))
-        .collect();
-    Ok(names?)
-}
-
-/// Prints what this machine offers and lacks. Fails where nothing could be captured.
-fn check(mut preflight: Preflight) -> anyhow::Result<ExitCode> {
-    let explored = setup::explore(&mut preflight, ways()?);
-    let mut out = io::stdout().lock();
-    writeln!(out, "{preflight}")?;
-    if let Err(error) = &explored {
-        writeln!(out, "{:#}", anyhow::Error::msg(error.to_string()))?;
-    }
-    let refused = preflight.refuse(HookChoice::Auto).is_err() || explored.is_err();
-    Ok(if refused {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
-}
-
-/// What is known of the running kernel once it can be captured on.
-struct Facts {
-    btf: Btf,
-    layout: Layout,
-    page_bases: Result<PageBases, NotFound>,
-    preempt_counts: Result<PreemptCounts, preempt_count::Unknown>,
-    /// Possible CPUs, by number: one more than the last.
-    cpus: u32,
-    online: BTreeSet<u32>,
-}
-
-impl Facts {
-    fn of(preflight: Preflight) -> anyhow::Result<Self> {
-        let Types {
-            btf, mut layout, ..
-        } = preflight.types?;
-        let page_bases = preflight
-            .page_bases
-            .context("the page bases were not looked for")?;
-        if let Ok(bases) = &page_bases {
-            layout.page_offset_base = bases.page_offset_base;
-            layout.vmemmap_base = bases.vmemmap_base;
-        }
-        Ok(Self {
-            btf,
-            layout,
-            page_bases,
-            preempt_counts: preflight
-                .preempt_counts
-                .context("the CPUs were not asked")?,
-            cpus: preflight.possible_cpus?.last().map_or(1, |last| last + 1),
-            online: preflight.online_cpus?,
-        })
-    }
-
-    /// For each possible CPU, the address of its preemption counter, 0 where it isn't known.
-    fn preempt_count_addresses(&self) -> Vec<u64> {
-        let address = |cpu| {
-            let counts = self.preempt_counts.as_ref().ok()?;
-            counts.addresses.get(&cpu).copied()
-        };
-        (0..self.cpus)
-            .map(|cpu| address(cpu).unwrap_or(0))
-            .collect()
-    }
-}
-
-fn place(hook: Hook) -> String {
-    match hook {
-        Hook::Kprobe => format!("kprobe ({})", load::FUNCTION),
-        Hook::Queue => format!("queue (tracepoint {})", load::TRACEPOINT),
-    }
-}
-
-/// The ways to find the page bases: all, but for tests that take some away.
-fn ways() -> anyhow::Result<Ways> {
-    match std::env::var("SKBCAP_PAGE_BASES") {
-        Ok(ways) => ways.parse().context("SKBCAP_PAGE_BASES"),
-        Err(_) => Ok(Ways::ALL),
-    }
-}
-
-/// The machine, the program, and what a reader of the file should know of this capture.
-fn origin(config: &Config, hook: Hook, netns: Option<&Namespace>, facts: &Facts) -> Origin {
-    let system = rustix::system::uname();
-    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
-    let mut comments = vec![format!(
-        "hook={} netns={} interfaces={} snaplen={}",
-        match hook {
-            Hook::Kprobe => "kprobe",
-            Hook::Queue => "queue",
-        },
-        netns.map_or_else(|| "all".to_owned(), |netns| netns.inode().to_string()),
-        interfaces_text(config).replace(", ", ","),
-        config.snaplen
-    )];
-    if let Err(why) = &facts.page_bases {
-        comments.push(format!("frames are cut before their first fragment: {why}"));
-    }
-    if let Err(why) = &facts.preempt_counts {
-        comments.push(format!("ctx is unknown on this kernel: {why}"));
-    }
-    Origin {
-        hardware: text(system.machine()),
-        os: format!("{} {}", text(system.sysname()), text(system.release())),
-        application: format!("skbcap {}", env!("CARGO_PKG_VERSION")),
-        comments,
-    }
 }
 
 fn recorder(

@@ -5,6 +5,7 @@
 mod live;
 mod pipeline;
 mod replay;
+mod target;
 
 use std::{
     io::{self, Write},
