@@ -18,7 +18,7 @@ pub const SHARED_INFO_WINDOW: usize = 64;
 pub struct Config {
     /// [`crate::VERSION`].
     pub version: u32,
-    /// Possible CPUs: a ring's control block is `hook slot * cpus + cpu`.
+    /// Possible CPUs: there is a control block for each.
     pub cpus: u32,
     /// Segments of each ring.
     pub segments: u32,

@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use core::ptr::{read_volatile, write_volatile};
 use skbcap_common::{
-    Control, Hook, Position, RecordHeader, VERSION,
+    Control, Flags, Hook, Position, RecordHeader, VERSION,
     control::{
         INTERFACE_DROPS, INTERFACE_DROPS_PROBES, InterfaceDropsTable, NO_RING, interface_drops_slot,
     },
@@ -91,9 +91,8 @@ unsafe fn take_marked<S: Source>(skb: u64, hook: Hook, cpu: u32, control: *mut C
             count_interface_drop(cpu, control, &device);
             return time_ns;
         };
-
-        // All that does not hang on the copy goes first: what is written down need not be kept in
-        // registers, and the verifier forgets the ways that led to it.
+        // All but what the copy tells goes into the header before it, so that little has to be kept
+        // in registers across it.
         let header = record.cast::<RecordHeader>();
         (*header).version = VERSION;
         (*header).hook = hook as u8;
@@ -114,16 +113,15 @@ unsafe fn take_marked<S: Source>(skb: u64, hook: Hook, cpu: u32, control: *mut C
         (*header).len = plan.len as u32;
         (*header).gso_type = shared_info.gso_type;
         (*header).reserved = 0;
-        let flags = device.flags.0 | if skb.socket == 0 { 0 } else { 1 };
-        write_volatile(&raw mut (*header).flags, flags);
+        let socket_flag = if skb.socket == 0 {
+            Flags::default()
+        } else {
+            Flags::HAS_SOCKET
+        };
+        write_volatile(&raw mut (*header).flags, device.flags.union(socket_flag).0);
 
-        let copied = skb::copy(
-            record.add(HEADER_LEN as usize),
-            &skb,
-            &shared_info,
-            &plan,
-            control,
-        );
+        let to = record.add(HEADER_LEN as usize);
+        let copied = skb::copy(to, &skb, &shared_info, &plan, control);
         let record_len = record_len(copied.len as u32);
         (*header).record_len = record_len;
         (*header).captured_len = copied.len as u32;
@@ -131,11 +129,10 @@ unsafe fn take_marked<S: Source>(skb: u64, hook: Hook, cpu: u32, control: *mut C
         (*header).context =
             identity::context(read_volatile(&raw const (*control).preempt_count_addr)) as u8;
         (*header).dropped = interface_drops(cpu, control, &device);
-        let flags = read_volatile(&raw const (*header).flags) | copied.flags.0;
-        write_volatile(&raw mut (*header).flags, flags);
-
+        (*header).flags = read_volatile(&raw const (*header).flags) | copied.flags.0;
+        let flags = copied.flags;
         add(&raw mut (*control).captured, 1);
-        if copied.flags.is_cut_short() {
+        if flags.is_cut_short() {
             add(&raw mut (*control).cut_short, 1);
         }
         // Last: x86-64 keeps the order of stores, so whoever sees this head sees the record.

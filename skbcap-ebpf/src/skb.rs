@@ -320,131 +320,37 @@ pub(crate) unsafe fn copy(
     plan: &Plan,
     control: *mut Control,
 ) -> Copied {
-    let snaplen = u64::from(config!(snaplen));
     let chunk_len = u64::from(config!(chunk_len));
-    if skb.data_len > skb.len {
-        return Copied {
-            len: 0,
-            flags: Flags::CUT_UNREADABLE,
-        };
-    }
     if plan.tag.is_none()
+        && skb.data_len <= skb.len
         && plan.want <= u64::from(skb.len - skb.data_len)
         && plan.want <= chunk_len
     {
         // SAFETY: a chunk at most.
         return unsafe { copy_linear(to, skb, plan, chunk_len) };
     }
-    let mut flags = Flags::default();
-    let mut walk = Walk {
-        copied: 0,
-        source: skb.data,
-        remaining: u64::from(skb.len - skb.data_len),
-        next_frag: 0,
-        nr_frags: 0,
-        flags: 0,
-    };
-    if let Some(tag) = plan.tag {
-        // The tag stands behind the two addresses: they are copied first and by themselves. A
-        // snapshot length that ends before or within the tag cuts it afterwards.
-        // SAFETY: the loader gives a record room for 16 bytes at the least.
-        unsafe {
-            if !read(to, VLAN_OFFSET, walk.source) {
-                return Copied {
-                    len: 0,
-                    flags: Flags::CUT_UNREADABLE,
-                };
-            }
-            to.add(VLAN_OFFSET as usize).cast::<u32>().write(tag);
-        }
-        flags = Flags::VLAN_INSERTED;
-        walk.source += VLAN_OFFSET;
-        walk.remaining -= VLAN_OFFSET;
-        walk.copied = plan.want.min(VLAN_OFFSET + VLAN_TAG_LEN);
-    }
-    if skb.data_len != 0 && walk.copied + walk.remaining < plan.want {
-        // SAFETY: the caller's promise.
-        walk.nr_frags = unsafe { read_frags(control, skb, shared_info) };
-        if shared_info.nr_frags as usize > MAX_FRAGS {
-            flags = flags.union(Flags::CUT_BOUND);
-        }
-    }
-    walk.flags = flags.0.into();
-    // SAFETY: this CPU's own, as the caller promises. Volatile here and below, so that the values
-    // come from memory.
-    let state = unsafe {
-        let state = &raw mut (*control).walk;
-        state.write_volatile(walk);
-        state
-    };
-    let mut is_through = false;
-    let mut step = 0;
-    while step < MAX_STEPS {
-        step += 1;
-        // SAFETY: words of this CPU's control block.
-        let (copied, source, remaining, next_frag) = unsafe {
-            (
-                (&raw const (*state).copied).read_volatile(),
-                (&raw const (*state).source).read_volatile(),
-                (&raw const (*state).remaining).read_volatile(),
-                (&raw const (*state).next_frag).read_volatile(),
-            )
-        };
-        if remaining == 0 {
-            // SAFETY: as above.
-            if next_frag >= unsafe { (&raw const (*state).nr_frags).read_volatile() } {
-                is_through = true;
-                break;
-            }
-            // SAFETY: `next_frag` was copied, and `control` is this CPU's own.
-            let (source, remaining) = unsafe { fragment(control, next_frag) };
-            if source == 0 {
-                break;
-            }
-            // SAFETY: as above.
-            unsafe {
-                (&raw mut (*state).source).write_volatile(source);
-                (&raw mut (*state).remaining).write_volatile(remaining);
-                (&raw mut (*state).next_frag).write_volatile(next_frag + 1);
-            }
-            continue;
-        }
-        // Both bounds are looked at last and on opaque values: 5.10 forgets what it knew of a
-        // register that was spilled, and the compiler thinks the second one superfluous.
-        let len = opaque(remaining.min(plan.want.wrapping_sub(copied)).min(chunk_len));
-        let at = opaque(copied);
-        if len == 0 || len > chunk_len || at > snaplen {
-            break;
-        }
-        // SAFETY: `at` is at most the snapshot length and `len` at most a chunk.
-        if !unsafe { read(to.add(at as usize), len, source) } {
-            break;
-        }
-        // SAFETY: as above.
-        unsafe {
-            (&raw mut (*state).copied).write_volatile(copied + len);
-            (&raw mut (*state).source).write_volatile(source + len);
-            (&raw mut (*state).remaining).write_volatile(remaining - len);
-        }
-    }
-
-    // SAFETY: as above. The bound is for the verifier: a record's length is made of it.
-    let copied = opaque(unsafe { (&raw const (*state).copied).read_volatile() }).min(snaplen);
-    // SAFETY: as above.
-    let mut flags = Flags(unsafe { (&raw const (*state).flags).read_volatile() } as u32);
-    if copied < plan.want {
-        // More than the walk follows, or something that cannot be read.
-        flags = flags.union(
-            if (is_through && shared_info.frag_list != 0) || step == MAX_STEPS {
-                Flags::CUT_BOUND
+    // SAFETY: the caller's promise, handed on.
+    unsafe {
+        begin(to, skb, shared_info, plan, control);
+        let is_through = follow(to, control);
+        let walk = (&raw const (*control).walk).read_volatile();
+        // For the verifier: a record's length is made of it.
+        let len = opaque(walk.copied).min(config!(snaplen).into());
+        let mut flags = walk.flags as u32;
+        if len < walk.want {
+            flags |= if is_through {
+                walk.flag_behind as u32
             } else {
-                Flags::CUT_UNREADABLE
-            },
-        );
-    } else if plan.want < plan.len {
-        flags = flags.union(Flags::CUT_SNAPLEN);
+                Flags::CUT_UNREADABLE.0
+            };
+        } else if plan.want < plan.len {
+            flags |= Flags::CUT_SNAPLEN.0;
+        }
+        Copied {
+            len,
+            flags: Flags(flags),
+        }
     }
-    Copied { len: copied, flags }
 }
 
 /// As [`copy`], of a frame of which the linear part holds all that is wanted: one read.
@@ -471,6 +377,120 @@ unsafe fn copy_linear(to: *mut u8, skb: &Skb, plan: &Plan, chunk_len: u64) -> Co
             Flags::default()
         },
     }
+}
+
+/// Sets the walk to the frame's start, a VLAN tag already written.
+///
+/// # Safety
+///
+/// As [`copy`].
+#[inline(always)]
+unsafe fn begin(
+    to: *mut u8,
+    skb: &Skb,
+    shared_info: &SharedInfo,
+    plan: &Plan,
+    control: *mut Control,
+) {
+    let mut walk = Walk {
+        want: plan.want,
+        copied: 0,
+        source: skb.data,
+        // Never below zero but in an skb that is none; then nothing is read.
+        remaining: u64::from(skb.len.saturating_sub(skb.data_len)),
+        next_frag: 0,
+        nr_frags: 0,
+        flags: 0,
+        flag_behind: Flags::CUT_UNREADABLE.0.into(),
+    };
+    if let Some(tag) = plan.tag {
+        // The tag stands behind the two addresses: they are copied first and by themselves. A
+        // snapshot length that ends before or within the tag cuts it afterwards.
+        // SAFETY: the loader gives a record room for 16 bytes at the least. Addresses that can't
+        // be read end the walk, which begins anew at the same place and fails there too.
+        unsafe {
+            if read(to, VLAN_OFFSET, walk.source) {
+                to.add(VLAN_OFFSET as usize).cast::<u32>().write(tag);
+                walk.flags = Flags::VLAN_INSERTED.0.into();
+                walk.source += VLAN_OFFSET;
+                walk.remaining -= VLAN_OFFSET;
+                walk.copied = plan.want.min(VLAN_OFFSET + VLAN_TAG_LEN);
+            }
+        }
+    }
+    if skb.data_len != 0 {
+        // SAFETY: the caller's promise.
+        walk.nr_frags = unsafe { read_frags(control, skb, shared_info) };
+        if shared_info.frag_list != 0 || shared_info.nr_frags as usize > MAX_FRAGS {
+            walk.flag_behind = Flags::CUT_BOUND.0.into();
+        }
+    }
+    // SAFETY: this CPU's own, as the caller promises.
+    unsafe { (&raw mut (*control).walk).write_volatile(walk) }
+}
+
+/// Copies part after part, and returns whether it came to the end of what it follows: not if a part
+/// could not be read.
+///
+/// # Safety
+///
+/// As [`copy`].
+#[inline(always)]
+unsafe fn follow(to: *mut u8, control: *mut Control) -> bool {
+    let snaplen = u64::from(config!(snaplen));
+    let chunk_len = u64::from(config!(chunk_len));
+    // SAFETY: for the whole walk: `control` is this CPU's own, as the caller promises.
+    let walk = unsafe { &raw mut (*control).walk };
+    let mut step = 0;
+    while step < MAX_STEPS {
+        step += 1;
+        // SAFETY: as above. Volatile, so that it comes from memory.
+        let Walk {
+            want,
+            copied,
+            source,
+            remaining,
+            next_frag,
+            nr_frags,
+            ..
+        } = unsafe { walk.read_volatile() };
+        if remaining == 0 {
+            if next_frag >= nr_frags {
+                return true;
+            }
+            // SAFETY: fragment `next_frag` was copied.
+            unsafe {
+                let (source, remaining) = fragment(control, next_frag);
+                if source == 0 {
+                    return false;
+                }
+                (&raw mut (*walk).source).write_volatile(source);
+                (&raw mut (*walk).remaining).write_volatile(remaining);
+                (&raw mut (*walk).next_frag).write_volatile(next_frag + 1);
+            }
+            continue;
+        }
+        // Both bounds are looked at last and on opaque values: 5.10 forgets what it knew of a
+        // register that was spilled, and the compiler thinks the second one superfluous.
+        let len = opaque(remaining.min(want.wrapping_sub(copied)).min(chunk_len));
+        let at = opaque(copied);
+        if len == 0 || len > chunk_len || at > snaplen {
+            return true;
+        }
+        // SAFETY: `at` is at most the snapshot length and `len` at most a chunk.
+        unsafe {
+            if !read(to.add(at as usize), len, source) {
+                return false;
+            }
+            (&raw mut (*walk).copied).write_volatile(copied + len);
+            (&raw mut (*walk).source).write_volatile(source + len);
+            (&raw mut (*walk).remaining).write_volatile(remaining - len);
+        }
+    }
+    // More parts than were ever seen: as good as too many fragments.
+    // SAFETY: as above.
+    unsafe { (&raw mut (*walk).flag_behind).write_volatile(Flags::CUT_BOUND.0.into()) };
+    true
 }
 
 /// Copies the skb's array of fragments into the control block, and returns how many can be walked.

@@ -1,5 +1,6 @@
 //! The command: parses, runs, and says in one line and one number what went wrong.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -56,5 +57,6 @@ fn report(message: &str) {
             line.push(character);
         }
     }
-    eprintln!("{line}");
+    // Whoever closed standard error doesn't want it.
+    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -24,6 +24,8 @@ pub struct Stats {
     pub written: u64,
     /// Captured frames that were not written because `-c` had been reached.
     pub beyond_count: u64,
+    /// Captured frames that were not written because the output failed, or its reader went away.
+    pub output_failed: u64,
     /// Captured frames of a device whose type has no link type in a capture file.
     pub unsupported_link_type: u64,
     /// Captured frames that lost bytes to anything but the snapshot length.

@@ -130,11 +130,13 @@ pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Res
         (stats.filtered, "filtered: another namespace or interface"),
         (stats.dropped_busy, "dropped: busy"),
         (stats.dropped_no_ring, "dropped: no ring"),
+        (stats.dropped_unreadable, "dropped: unreadable"),
         (
             stats.unsupported_link_type,
             "not written: unsupported link type",
         ),
         (stats.beyond_count, "not written: beyond -c"),
+        (stats.output_failed, "not written: the output ended"),
     ];
     for (count, what) in rest {
         if count > 0 {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use etherparse::{SlicedPacket, TransportSlice};
 use skbcap::annotation::Annotation;
 use skbcap::pcapng::check;
@@ -226,35 +226,23 @@ fn texts(block: &RawBlock<'_>, at: usize, code: u16) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Reads a file of tcpdump's: pcap in nanoseconds, little-endian.
+/// Reads a file of tcpdump's, as the library reads any capture.
 ///
 /// # Errors
 ///
 /// When it is none, or ends within a packet.
 pub fn read_pcap(path: &Path) -> Result<Vec<Packet>> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let word = |at: usize| {
-        let bytes = bytes.get(at..at + 4).context("the file ends too early")?;
-        Ok::<_, anyhow::Error>(u32::from_le_bytes(bytes.try_into()?))
-    };
-    ensure!(
-        word(0)? == 0xa1b2_3c4d,
-        "{} is no pcap in nanoseconds",
-        path.display()
-    );
-    let mut packets = Vec::new();
-    let mut at = 24;
-    while at < bytes.len() {
-        let (seconds, fraction) = (word(at)?, word(at + 4)?);
-        let (captured, len) = (word(at + 8)? as usize, word(at + 12)?);
-        let data = bytes.get(at + 16..at + 16 + captured);
-        packets.push(Packet {
-            time_ns: u64::from(seconds) * 1_000_000_000 + u64::from(fraction),
-            len,
-            data: data.context("the file ends within a packet")?.to_vec(),
-            more: None,
-        });
-        at += 16 + captured;
+    let capture = skbcap::diff::Capture::read(&bytes)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    if let Some(trouble) = &capture.trouble {
+        bail!("{}: {trouble}", path.display());
     }
-    Ok(packets)
+    let packet = |frame: &skbcap::diff::Frame<'_>| Packet {
+        time_ns: frame.time_ns,
+        len: frame.len,
+        data: frame.data.to_vec(),
+        more: None,
+    };
+    Ok(capture.frames.iter().map(packet).collect())
 }

@@ -1,8 +1,10 @@
 //! Two captures of the same frames: each frame of the one must be in the other, byte for byte, as
-//! often as it is there.
+//! often as it is there. The comparison is the library's own, `skbcap::diff`.
 
-use std::collections::HashMap;
 use std::fmt;
+
+use skbcap::diff::{self, Capture, Frame, Interface, Options};
+use skbcap::pcapng::LinkType;
 
 use crate::capture::Packet;
 
@@ -18,21 +20,37 @@ pub struct Difference {
 /// Compares as multisets of (length, bytes): order and time are other questions.
 #[must_use]
 pub fn compare(first: &[Packet], second: &[Packet]) -> Difference {
-    let mut places: HashMap<(u32, &[u8]), Vec<usize>> = HashMap::new();
-    for (place, packet) in second.iter().enumerate().rev() {
-        let key = (packet.len, packet.data.as_slice());
-        places.entry(key).or_default().push(place);
+    let (theirs, ours) = (as_capture(first), as_capture(second));
+    let report = diff::compare(&ours, &theirs, &Options::default());
+    let places = |frames: &[&Frame<'_>]| frames.iter().map(|frame| frame.number as usize).collect();
+    Difference {
+        only_first: places(&report.only_theirs),
+        only_second: places(&report.only_ours),
     }
-    let mut difference = Difference::default();
-    for (place, packet) in first.iter().enumerate() {
-        let key = (packet.len, packet.data.as_slice());
-        if places.get_mut(&key).and_then(Vec::pop).is_none() {
-            difference.only_first.push(place);
-        }
+}
+
+/// The packets as the library has them, numbered by their places.
+fn as_capture(packets: &[Packet]) -> Capture<'_> {
+    Capture {
+        frames: packets
+            .iter()
+            .enumerate()
+            .map(|(place, packet)| Frame {
+                number: place as u64,
+                time_ns: packet.time_ns,
+                interface: 0,
+                len: packet.len,
+                data: &packet.data,
+                comment: None,
+            })
+            .collect(),
+        interfaces: vec![Interface {
+            name: None,
+            link_type: LinkType::ETHERNET,
+            snaplen: u32::MAX,
+        }],
+        trouble: None,
     }
-    difference.only_second = places.into_values().flatten().collect();
-    difference.only_second.sort_unstable();
-    difference
 }
 
 impl Difference {

@@ -93,7 +93,7 @@ fn readers(file: &Path, packets: usize) {
     let count = read("capinfos", &["-M", "-T", "-r", "-c", file]);
     let counted = count.split_whitespace().last().and_then(|n| n.parse().ok());
     assert_eq!(counted, Some(packets), "capinfos: {count}");
-    let lines = read("tcpdump", &["-n", "-t", "-r", file]);
+    let lines = read("tcpdump", &["-n", "-t", "-Z", "root", "-r", file]);
     let first = |line: &&str| !line.starts_with(['\t', ' ']);
     assert_eq!(
         lines.lines().filter(first).count(),

@@ -4,10 +4,14 @@
 mod apt;
 mod cache;
 mod ci;
+mod demo;
 mod ebpf;
+mod elevate;
 mod kernels;
 mod mirror;
+mod picture;
 mod run;
+mod stage;
 mod toolchain;
 mod tools;
 mod vm;
@@ -32,6 +36,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build skbcap and capture what this host sends into out.pcapng, until
+    /// Ctrl-C
+    Run(demo::Options),
     /// Rebuild the eBPF object that is committed beside the loader
     Ebpf {
         /// Change nothing; fail unless the committed object is what the source gives
@@ -49,6 +56,8 @@ enum Task {
         #[arg(long)]
         no_vm: bool,
     },
+    /// Draw docs/picture.svg anew, from a real run of the demonstration
+    Picture,
     /// Fetch into the cache what the other commands need
     Fetch,
 }
@@ -69,11 +78,13 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> Result<bool> {
     let cache = Cache::open()?;
     match task {
+        Task::Run(options) => demo::main(&cache, &options),
         Task::Ebpf { check: false } => ebpf::build(&cache).map(|()| true),
         Task::Ebpf { check: true } => ebpf::check(&cache).map(|()| true),
         Task::Vm(options) => vm::main(&cache, &options),
         Task::Icount(options) => vm::icount::main(&cache, &options),
         Task::Test { no_vm } => ci::main(&cache, !no_vm),
+        Task::Picture => picture::main(&cache).map(|()| true),
         Task::Fetch => fetch(&cache).map(|()| true),
     }
 }

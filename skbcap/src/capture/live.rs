@@ -1,9 +1,8 @@
 //! A capture from the running kernel: set up, watched, ended.
 
 use std::{
-    collections::BTreeSet,
     fs::File,
-    io::{self, BufWriter, IsTerminal, Stderr, Write},
+    io::{self, BufWriter, IsTerminal, Stderr},
     os::fd::AsFd,
     process::ExitCode,
     time::{Duration, Instant},
@@ -14,20 +13,23 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec},
     time::ClockId,
 };
-use skbcap_common::{Hook, InterfaceDrops, config::Layout};
+use skbcap_common::{Hook, InterfaceDrops};
 
-use super::{interfaces_text, open, pipeline::Pipeline, prints_to_terminal, summarize};
+use super::{
+    interfaces_text, open,
+    pipeline::Pipeline,
+    say, summarize,
+    target::{Facts, check, interfaces, namespace, origin, place, ways},
+    writes_a_file,
+};
 use crate::{
     clock::ClockWatch,
-    config::{Config, HookChoice, NetnsChoice, Output},
+    config::{Config, Output},
     geometry,
     kernel::{
-        btf::Btf,
-        load::{self, Kernel, LoadError, Maps, Options},
-        netns::{self, Namespace},
-        page_base::{NotFound, PageBases, Ways},
-        preempt_count::{self, PreemptCounts},
-        preflight::{Preflight, Types},
+        load::{Kernel, LoadError, Maps, Options},
+        netns::Namespace,
+        preflight::Preflight,
         setup,
     },
     order::Order,
@@ -57,11 +59,11 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let debug = |what: &dyn Fn() -> String| {
         if config.debug {
-            eprintln!(
-                "skbcap: {:6.1} ms: {}",
+            say(format_args!(
+                "{:6.1} ms: {}",
                 started.elapsed().as_secs_f64() * 1e3,
                 what()
-            );
+            ));
         }
     };
     let mut preflight = Preflight::gather(config.btf.as_deref());
@@ -124,10 +126,12 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
 
     kernel.attach()?;
     if let Err(why) = &facts.page_bases {
-        eprintln!("skbcap: frames are cut before their first fragment: {why}");
+        say(format_args!(
+            "frames are cut before their first fragment: {why}"
+        ));
     }
-    eprintln!(
-        "skbcap: listening on {}, {}, hook {}, snapshot length {} bytes",
+    say(format_args!(
+        "listening on {}, {}, hook {}, snapshot length {} bytes",
         interfaces_text(config),
         netns.as_ref().map_or_else(
             || "all network namespaces".to_owned(),
@@ -135,9 +139,9 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         ),
         place(hook),
         config.snaplen
-    );
+    ));
 
-    let result = watch(
+    let watched = watch(
         config,
         &mut kernel,
         &maps,
@@ -147,14 +151,23 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     );
     let missed = kernel.missed(&facts.btf);
     kernel.detach()?;
-    let drops = drain(&maps, &mut pipeline, result?)?;
+    // Whatever went wrong with the rings, what was taken so far is not lost.
+    let drained = watched.and_then(|order| drain(&mut pipeline, order));
+    let drops = drained.as_deref().unwrap_or_default();
     pipeline.stats.missed = missed;
-    let (stats, result) = pipeline.finish(&drops, monotonic_ns());
+    let (stats, result) = pipeline.finish(drops, monotonic_ns());
+    debug(&|| {
+        format!(
+            "{} frames were dated later, to keep the order",
+            stats.reordered
+        )
+    });
     summarize(&stats, hook);
     result.with_context(|| match &config.output {
         Output::File(path) => format!("cannot write to {}", path.display()),
         _ => "cannot write to standard output".to_owned(),
     })?;
+    drained?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -185,7 +198,7 @@ fn watch<'m>(
         pipeline.flush(taken == 0);
         for notice in pipeline.notices() {
             status.clear();
-            eprintln!("skbcap: {notice}");
+            say(format_args!("{notice}"));
         }
         if pipeline.is_over() {
             break;
@@ -224,11 +237,7 @@ fn watch<'m>(
 
 /// Takes what is left after the programs are gone, and counts everything. Returns the drops by
 /// interface.
-fn drain(
-    maps: &Maps,
-    pipeline: &mut Pipeline,
-    mut order: Order<'_>,
-) -> anyhow::Result<Vec<InterfaceDrops>> {
+fn drain(pipeline: &mut Pipeline, mut order: Order<'_>) -> anyhow::Result<Vec<InterfaceDrops>> {
     order.finish()?;
     while order.next(|frame| pipeline.take(&frame))?.is_some() {}
     order.release();
@@ -243,7 +252,6 @@ fn drain(
             }
         }
     }
-    let _ = maps;
     Ok(drops)
 }
 
@@ -276,7 +284,7 @@ fn monotonic_ns() -> u64 {
 /// A live line, where a terminal shows it and nothing else is printed there.
 fn status_line(config: &Config) -> StatusLine<Stderr> {
     let stderr = io::stderr();
-    let shown = stderr.is_terminal() && !prints_to_terminal(config);
+    let shown = stderr.is_terminal() && writes_a_file(config);
     StatusLine::new(shown.then_some(stderr))
 }
 
@@ -298,142 +306,6 @@ fn until_status(status: &StatusLine<Stderr>) -> Option<Duration> {
             .next_update()?
             .saturating_duration_since(Instant::now()),
     )
-}
-
-/// The namespace to capture in, or `None` for all.
-fn namespace(config: &Config) -> anyhow::Result<Option<Namespace>> {
-    Ok(match &config.netns {
-        NetnsChoice::All => None,
-        NetnsChoice::Own => Some(Namespace::own()?),
-        NetnsChoice::Path(path) => Some(Namespace::at(path)?),
-        NetnsChoice::Pid(pid) => Some(Namespace::of_process(*pid)?),
-    })
-}
-
-/// The names of the interfaces to capture on, as the kernel keeps them.
-fn interfaces(config: &Config, netns: Option<&Namespace>) -> anyhow::Result<Vec<[u8; 16]>> {
-    let padded = |name: &str| {
-        let mut padded = [0; 16];
-        padded[..name.len()].copy_from_slice(name.as_bytes());
-        padded
-    };
-    // In all namespaces at once a name may appear later, and there is none to look it up in.
-    let Some(netns) = netns.filter(|_| !config.interfaces.is_empty()) else {
-        return Ok(config.interfaces.iter().map(|name| padded(name)).collect());
-    };
-    let there = netns.interfaces()?;
-    let names: Result<Vec<_>, _> = config
-        .interfaces
-        .iter()
-        .map(|wanted| netns::resolve(&there, wanted).map(|interface| padded(&interface.name)))
-        .collect();
-    Ok(names?)
-}
-
-/// Prints what this machine offers and lacks. Fails where nothing could be captured.
-fn check(mut preflight: Preflight) -> anyhow::Result<ExitCode> {
-    let explored = setup::explore(&mut preflight, ways()?);
-    let mut out = io::stdout().lock();
-    write!(out, "{preflight}")?;
-    if let Err(error) = &explored {
-        writeln!(out, "\n{:#}", anyhow::Error::msg(error.to_string()))?;
-    }
-    let refused = preflight.refuse(HookChoice::Auto).is_err() || explored.is_err();
-    Ok(if refused {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
-}
-
-/// What is known of the running kernel once it can be captured on.
-struct Facts {
-    btf: Btf,
-    layout: Layout,
-    page_bases: Result<PageBases, NotFound>,
-    preempt_counts: Result<PreemptCounts, preempt_count::Unknown>,
-    /// Possible CPUs, by number: one more than the last.
-    cpus: u32,
-    online: BTreeSet<u32>,
-}
-
-impl Facts {
-    fn of(preflight: Preflight) -> anyhow::Result<Self> {
-        let Types {
-            btf, mut layout, ..
-        } = preflight.types?;
-        let page_bases = preflight
-            .page_bases
-            .context("the page bases were not looked for")?;
-        if let Ok(bases) = &page_bases {
-            layout.page_offset_base = bases.page_offset_base;
-            layout.vmemmap_base = bases.vmemmap_base;
-        }
-        Ok(Self {
-            btf,
-            layout,
-            page_bases,
-            preempt_counts: preflight
-                .preempt_counts
-                .context("the CPUs were not asked")?,
-            cpus: preflight.possible_cpus?.last().map_or(1, |last| last + 1),
-            online: preflight.online_cpus?,
-        })
-    }
-
-    /// For each possible CPU, the address of its preemption counter, 0 where it isn't known.
-    fn preempt_count_addresses(&self) -> Vec<u64> {
-        let address = |cpu| {
-            let counts = self.preempt_counts.as_ref().ok()?;
-            counts.addresses.get(&cpu).copied()
-        };
-        (0..self.cpus)
-            .map(|cpu| address(cpu).unwrap_or(0))
-            .collect()
-    }
-}
-
-fn place(hook: Hook) -> String {
-    match hook {
-        Hook::Kprobe => format!("kprobe ({})", load::FUNCTION),
-        Hook::Queue => format!("queue (tracepoint {})", load::TRACEPOINT),
-    }
-}
-
-/// The ways to find the page bases: all, but for tests that take some away.
-fn ways() -> anyhow::Result<Ways> {
-    match std::env::var("SKBCAP_PAGE_BASES") {
-        Ok(ways) => ways.parse().context("SKBCAP_PAGE_BASES"),
-        Err(_) => Ok(Ways::ALL),
-    }
-}
-
-/// The machine, the program, and what a reader of the file should know of this capture.
-fn origin(config: &Config, hook: Hook, netns: Option<&Namespace>, facts: &Facts) -> Origin {
-    let system = rustix::system::uname();
-    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
-    let mut comments = vec![format!(
-        "hook={} netns={} interfaces={} snaplen={}",
-        match hook {
-            Hook::Kprobe => "kprobe",
-            Hook::Queue => "queue",
-        },
-        netns.map_or_else(|| "all".to_owned(), |netns| netns.inode().to_string()),
-        interfaces_text(config).replace(", ", ","),
-        config.snaplen
-    )];
-    if let Err(why) = &facts.page_bases {
-        comments.push(format!("frames are cut before their first fragment: {why}"));
-    }
-    if let Err(why) = &facts.preempt_counts {
-        comments.push(format!("ctx is unknown on this kernel: {why}"));
-    }
-    Origin {
-        hardware: text(system.machine()),
-        os: format!("{} {}", text(system.sysname()), text(system.release())),
-        application: format!("skbcap {}", env!("CARGO_PKG_VERSION")),
-        comments,
-    }
 }
 
 fn recorder(

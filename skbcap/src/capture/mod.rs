@@ -5,8 +5,12 @@
 mod live;
 mod pipeline;
 mod replay;
+mod target;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use skbcap_common::Hook;
 
@@ -41,6 +45,12 @@ fn open(config: &Config, origin: Origin, snaplen: u32) -> Result<Box<dyn Sink>, 
     })
 }
 
+/// Tells the user something. Whoever closed standard error doesn't want it: no reason to panic, as
+/// `eprintln!` would.
+fn say(message: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "skbcap: {message}");
+}
+
 /// What is said at the end, once the live line is gone.
 fn summarize(stats: &Stats, hook: Hook) {
     // Whoever closed standard error doesn't want it.
@@ -55,7 +65,7 @@ fn interfaces_text(config: &Config) -> String {
     }
 }
 
-/// Whether lines go to standard output, so that nothing else may.
-fn prints_to_terminal(config: &Config) -> bool {
-    config.output == Output::Print
+/// Whether standard error can hold a live line: no other lines run over the same terminal.
+fn writes_a_file(config: &Config) -> bool {
+    config.output != Output::Print
 }

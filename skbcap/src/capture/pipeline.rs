@@ -58,12 +58,12 @@ impl Pipeline {
     /// Takes a frame; frames come in time order. After the last one that was asked for, and after
     /// an error, frames are only counted.
     pub(super) fn take(&mut self, frame: &Frame<'_>) {
-        if self.is_over() {
+        if self.failed.is_some() {
+            self.stats.output_failed += 1;
+        } else if self.is_over() {
             self.stats.beyond_count += 1;
-            return;
-        }
-        if let Err(error) = self.try_take(frame) {
-            self.stats.beyond_count += 1;
+        } else if let Err(error) = self.try_take(frame) {
+            self.stats.output_failed += 1;
             self.failed = Some(error);
         }
     }
@@ -156,6 +156,11 @@ impl Pipeline {
             }
             None => self.sink.finish(drops, end_ns),
         };
+        if finished.is_err() {
+            let lost = self.sink.lost();
+            self.stats.written = self.stats.written.saturating_sub(lost);
+            self.stats.output_failed += lost;
+        }
         let result = match finished {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,

@@ -5,7 +5,7 @@ use std::{fs::File, process::ExitCode};
 use anyhow::Context;
 use memmap2::Mmap;
 
-use super::{open, pipeline::Pipeline, summarize};
+use super::{open, pipeline::Pipeline, say, summarize};
 use crate::{config::Config, order::Order, recording::Recording, ring::Ring};
 
 /// Replays the recording that `config` names.
@@ -46,7 +46,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         last_ns = time_ns;
     }
     for notice in pipeline.notices() {
-        eprintln!("skbcap: {notice}");
+        say(format_args!("{notice}"));
     }
     recording.counters.fill(&mut pipeline.stats);
     let (stats, result) = pipeline.finish(&recording.drops, last_ns);

@@ -248,7 +248,7 @@ impl Kernel {
         match self.hook {
             Hook::Kprobe if missed::is_known(btf) => missed::count(self.kprobe()).ok(),
             Hook::Kprobe => None,
-            Hook::Queue => Some(0),
+            Hook::Queue => missed::count_tracepoint(self.tracepoint()).ok(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! How many frames the kernel did not hand to a kprobe.
+//! How many frames the kernel did not hand to a program.
 //!
 //! A kprobe's program is skipped where another one (or itself) already runs on the CPU, before any
 //! of it runs. Only newer kernels say how often: `bpf_link_info.perf_event.kprobe.missed`
@@ -11,7 +11,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-use aya::programs::{KProbe, ProgramError, loaded_links};
+use aya::programs::{BtfTracePoint, KProbe, ProgramError, loaded_links};
 use aya_obj::generated::{bpf_cmd, bpf_prog_info};
 
 use super::btf::Btf;
@@ -58,6 +58,17 @@ pub fn count(program: &KProbe) -> Result<u64, MissedError> {
     let link = info(link.as_fd())?;
     let program = info(program_info.fd()?.as_fd())?;
     Ok(word(&link, LINK_MISSED_AT) + word(&program, offset_of!(bpf_prog_info, recursion_misses)))
+}
+
+/// Runs that the kernel has left out of a tracepoint's program, because it was running on that CPU
+/// already. Linux before 5.12 leaves none out, and counts none.
+///
+/// # Errors
+///
+/// When the kernel doesn't answer.
+pub fn count_tracepoint(program: &BtfTracePoint) -> Result<u64, MissedError> {
+    let info = info(program.info()?.fd()?.as_fd())?;
+    Ok(word(&info, offset_of!(bpf_prog_info, recursion_misses)))
 }
 
 /// Why missed frames could not be counted.

@@ -55,6 +55,9 @@ pub struct Preflight {
     pub capabilities: io::Result<Capabilities>,
     /// Whether its capabilities count: those of another user namespace don't.
     pub initial_user_namespace: bool,
+    /// How far this process's monotonic clock is from the kernel's, by its time namespace, in
+    /// seconds and nanoseconds: records are dated by the kernel's.
+    pub time_namespace_offset: (i64, i64),
     /// What the kernel's lockdown forbids.
     pub lockdown: Lockdown,
     /// `kernel.kptr_restrict`, if it can be read.
@@ -111,6 +114,9 @@ impl Preflight {
             kprobes: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
             capabilities: Capabilities::effective(),
             initial_user_namespace: initial_user_namespace(),
+            time_namespace_offset: time_namespace_offset(
+                &fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default(),
+            ),
             lockdown: lockdown(line("/sys/kernel/security/lockdown").as_deref()),
             kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
             unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
@@ -199,6 +205,9 @@ impl Preflight {
         if !self.initial_user_namespace {
             return Err(Refusal::UserNamespace);
         }
+        if self.time_namespace_offset != (0, 0) {
+            return Err(Refusal::TimeNamespace);
+        }
         if self.lockdown == Lockdown::Confidentiality {
             return Err(Refusal::Lockdown);
         }
@@ -242,6 +251,16 @@ fn version(release: &str) -> Option<(u32, u32)> {
 fn initial_user_namespace() -> bool {
     fs::read_link("/proc/self/ns/user")
         .map_or(true, |target| target == Path::new("user:[4026531837]"))
+}
+
+/// The line `monotonic <seconds> <nanoseconds>` (`kernel/time/namespace.c:show_offset@5.10`); zeros
+/// without time namespaces.
+fn time_namespace_offset(text: &str) -> (i64, i64) {
+    let numbers = |line: &str| {
+        let mut words = line.strip_prefix("monotonic")?.split_whitespace();
+        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    };
+    text.lines().find_map(numbers).unwrap_or((0, 0))
 }
 
 /// `none [integrity] confidentiality`: what is in force stands in brackets.

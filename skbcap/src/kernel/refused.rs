@@ -7,8 +7,9 @@ use aya::programs::ProgramError;
 /// A refused program. Shown as one line, of which the verifier's last word is a part.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the kernel refused to load skbcap's program for {place}{verdict}",
-    verdict = verdict(log).map(|line| format!(" ({line})")).unwrap_or_default()
+    "the kernel refused to load skbcap's program for {place}{verdict}{hint}",
+    verdict = verdict(log).map(|line| format!(" ({line})")).unwrap_or_default(),
+    hint = hint(log)
 )]
 pub struct ProgramRefused {
     /// Where the program was to be attached.
@@ -55,6 +56,19 @@ fn verdict(log: &str) -> Option<&str> {
         .find(|line| !line.is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start)))
 }
 
+/// What a verdict comes from, where that is known. Lockdown takes the helper away from everybody
+/// (`kernel/trace/bpf_trace.c:bpf_tracing_func_proto@5.10`), and shows itself only in securityfs.
+fn hint(log: &str) -> &'static str {
+    let is_helper = log.contains("unknown func bpf_probe_read")
+        || log.contains("cannot use helper bpf_probe_read");
+    if is_helper {
+        "; a kernel locked down for confidentiality does so: boot it with lockdown=integrity or \
+         without lockdown"
+    } else {
+        ""
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,12 +87,19 @@ mod tests {
             "the kernel refused to load skbcap's program for net_dev_queue \
              (R1 invalid mem access 'inv')"
         );
-        let silent = ProgramRefused {
-            log: String::new(),
-            ..refused
+        let with = |log: &str| {
+            let (log, source) = (log.to_owned(), io::Error::from_raw_os_error(libc::EACCES));
+            ProgramRefused {
+                place: "net_dev_queue",
+                log,
+                source,
+            }
+            .to_string()
         };
+        let locked = with("program of this type cannot use helper bpf_probe_read#4\n");
+        assert!(locked.contains("locked down"), "{locked}");
         assert_eq!(
-            silent.to_string(),
+            with(""),
             "the kernel refused to load skbcap's program for net_dev_queue"
         );
     }

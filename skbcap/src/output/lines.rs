@@ -46,6 +46,11 @@ impl<W: Write> Sink for Lines<W> {
         self.out.flush()
     }
 
+    fn lost(&self) -> u64 {
+        // Whoever closed a terminal or a pipe has read as much as it wanted.
+        0
+    }
+
     fn is_live(&self) -> bool {
         true
     }

@@ -71,6 +71,9 @@ pub trait Sink {
     /// As [`Sink::frame`].
     fn finish(&mut self, drops: &[InterfaceDrops], end_ns: u64) -> io::Result<()>;
 
+    /// After an error: frames that were taken and are not in the output after all.
+    fn lost(&self) -> u64;
+
     /// Whether somebody waits for what is written: a pipe or a terminal, not a file.
     fn is_live(&self) -> bool;
 

@@ -223,6 +223,10 @@ impl Sink for PcapngFile {
         self.flush()
     }
 
+    fn lost(&self) -> u64 {
+        self.writer.unwritten_packets()
+    }
+
     fn is_live(&self) -> bool {
         self.writer.get_ref().is_live()
     }

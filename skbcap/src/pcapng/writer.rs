@@ -25,6 +25,9 @@ use super::{Error, Interface, InterfaceId, MAX_SNAPLEN, Packet, Section, Statist
 /// spread over hundreds of packets, small enough to stay in a core's cache.
 const BUFFER_LEN: usize = 256 * 1024;
 
+/// The block type of a packet.
+const ENHANCED_PACKET: u32 = 6;
+
 /// The option that pcap-file has no name for: process, then thread, each 4 bytes.
 const EPB_PROCESSID_THREADID: u16 = 8;
 
@@ -197,6 +200,14 @@ impl<W: Write> Writer<W> {
     #[must_use]
     pub fn whole_len(&self) -> u64 {
         self.blocks.whole_len()
+    }
+
+    /// Packets that were taken and are not among the whole blocks that the output has.
+    ///
+    /// Meant for after an error: until then it counts those that wait in the buffer.
+    #[must_use]
+    pub fn unwritten_packets(&self) -> u64 {
+        self.blocks.unwritten_packets()
     }
 
     /// Bytes of all blocks, of which some may not have been written out yet.
@@ -385,18 +396,32 @@ impl Blocks {
         Ok(())
     }
 
-    /// Walks the blocks in the buffer by their lengths: only after an error is there any.
     fn whole_len(&self) -> u64 {
-        let sent = &self.encoder.get_ref()[..self.sent];
-        let mut whole = 0;
-        while let Some(len) = sent.get(whole + 4..whole + 8) {
-            let len = u32::from_le_bytes([len[0], len[1], len[2], len[3]]) as usize;
-            if whole + len > sent.len() {
-                break;
-            }
-            whole += len;
-        }
-        self.gone + whole as u64
+        let sent = self
+            .ends()
+            .map(|(_, end)| end)
+            .take_while(|&end| end <= self.sent);
+        self.gone + sent.last().unwrap_or(0) as u64
+    }
+
+    fn unwritten_packets(&self) -> u64 {
+        let unsent = self.ends().filter(|&(_, end)| end > self.sent);
+        unsent.filter(|&(kind, _)| kind == ENHANCED_PACKET).count() as u64
+    }
+
+    /// The kind of each block in the buffer, and where it ends.
+    fn ends(&self) -> impl Iterator<Item = (u32, usize)> {
+        let buffer = self.encoder.get_ref();
+        let word = |at: usize| {
+            let bytes = buffer.get(at..at + 4)?;
+            Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        };
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let kind = word(at)?;
+            at += word(at + 4)? as usize;
+            Some((kind, at))
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use super::initramfs::{Payload, System};
 use super::plan::{Guest, Machine};
 use super::programs::Programs;
 use super::qemu::{self, Accelerator, BOOT, End, Next, Scratch, UP};
-use super::{Count, Options, results, results_dir};
+use super::{Count, Options, readers, results, results_dir};
 use crate::cache::Cache;
 use crate::kernels::{Image, KERNELS};
 use crate::tools::Tools;
@@ -169,7 +169,21 @@ impl Host {
             Next::Go
         })?;
         let whole = results::unpack(&disk, &results)?;
-        let count = tell(kernel, guest, &verdicts, &end, &results);
+        let mut count = tell(kernel, guest, &verdicts, &end, &results);
+        for test in &guest.tests {
+            // A test that failed has been counted, and may leave anything.
+            let passed = verdicts
+                .iter()
+                .any(|verdict| verdict.starts_with(&format!("{} ... ok", test.name)));
+            if !passed {
+                continue;
+            }
+            if let Err(error) = readers::open_all(&self.tools, &results.join(&test.name)) {
+                println!("{kernel:<6} {} ... FAILED: {error:#}", test.name);
+                count.passed -= 1;
+                count.failed += 1;
+            }
+        }
         if !whole {
             println!(
                 "{kernel:<6} left no results; the end of {}:",

@@ -8,6 +8,7 @@ mod initramfs;
 mod plan;
 mod programs;
 mod qemu;
+mod readers;
 mod results;
 
 use std::path::PathBuf;

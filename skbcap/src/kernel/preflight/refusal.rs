@@ -36,6 +36,12 @@ pub enum Refusal {
          (in a container: with the host's user namespace), as root"
     )]
     UserNamespace,
+    /// Another clock than the kernel's own.
+    #[error(
+        "this time namespace has a monotonic clock of its own, which frames are not dated by; run \
+         skbcap outside of it (nsenter --time=/proc/1/ns/time skbcap ...)"
+    )]
+    TimeNamespace,
     /// Reading kernel memory is forbidden to everyone.
     #[error(
         "the kernel is locked down for confidentiality, which forbids reading its memory, even to \

@@ -17,6 +17,7 @@ fn machine() -> Preflight {
         kprobes: true,
         capabilities: Ok(Capabilities::of(&Capability::ALL)),
         initial_user_namespace: true,
+        time_namespace_offset: (0, 0),
         lockdown: Lockdown::None,
         kptr_restrict: Some(0),
         unprivileged_bpf_disabled: Some(2),
@@ -221,4 +222,23 @@ fn this_machine_can_be_asked() {
     assert!(preflight.to_string().contains(&preflight.release));
     let missing = Preflight::gather(Some(Path::new("/nonexistent/btf")));
     assert!(missing.types.is_err());
+}
+
+#[test]
+fn a_clock_of_its_own_is_refused() {
+    assert_eq!(
+        time_namespace_offset("monotonic           0         0\nboottime 5 0\n"),
+        (0, 0)
+    );
+    assert_eq!(time_namespace_offset(""), (0, 0));
+    let offset = time_namespace_offset("monotonic       86400       500\n");
+    assert_eq!(offset, (86400, 500));
+    let elsewhere = Preflight {
+        time_namespace_offset: offset,
+        ..machine()
+    };
+    assert_eq!(
+        elsewhere.refuse(HookChoice::Auto),
+        Err(Refusal::TimeNamespace)
+    );
 }

@@ -251,6 +251,8 @@ proptest! {
         prop_assert_eq!(failed, all > capacity as u64);
         let fits = borders.iter().rev().find(|&&border| border <= capacity as u64);
         prop_assert_eq!(Some(&writer.whole_len()), fits);
+        let behind = borders[3..].iter().filter(|&&border| border > writer.whole_len()).count();
+        prop_assert_eq!(writer.unwritten_packets(), behind as u64);
         writer.get_mut().capacity = usize::MAX;
         writer.flush().unwrap();
         prop_assert_eq!(writer.whole_len(), all);

@@ -102,6 +102,9 @@ pub(crate) fn arp() -> Result<()> {
         // Nobody has it: three requests, and no answer.
         let mut nobody = words_of("ping -n -c 1 -W 1 10.0.0.77");
         ensure!(!pair.a.within(|| Ok(nobody.output()?))?.status.success());
+        // The requests are a second apart, and ping waits for one only: the third must not leave
+        // while the captures end one after the other.
+        sleep(Duration::from_secs(3));
         Ok(())
     })?;
     outcome.same(3)?;

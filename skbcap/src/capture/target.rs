@@ -1,0 +1,169 @@
+//! What is captured, and on what machine: looked up once, before anything is loaded.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use skbcap_common::{Hook, config::Layout};
+
+use super::interfaces_text;
+use crate::{
+    config::{Config, HookChoice, NetnsChoice},
+    kernel::{
+        btf::Btf,
+        load,
+        netns::{self, Namespace},
+        page_base::{NotFound, PageBases, Ways},
+        preempt_count::{self, PreemptCounts},
+        preflight::{Preflight, Types},
+        setup,
+    },
+    output::Origin,
+};
+
+/// The namespace to capture in, or `None` for all.
+pub(super) fn namespace(config: &Config) -> anyhow::Result<Option<Namespace>> {
+    Ok(match &config.netns {
+        NetnsChoice::All => None,
+        NetnsChoice::Own => Some(Namespace::own()?),
+        NetnsChoice::Path(path) => Some(Namespace::at(path)?),
+        NetnsChoice::Pid(pid) => Some(Namespace::of_process(*pid)?),
+    })
+}
+
+/// The names of the interfaces to capture on, as the kernel keeps them.
+pub(super) fn interfaces(
+    config: &Config,
+    netns: Option<&Namespace>,
+) -> anyhow::Result<Vec<[u8; 16]>> {
+    let padded = |name: &str| {
+        let mut padded = [0; 16];
+        padded[..name.len()].copy_from_slice(name.as_bytes());
+        padded
+    };
+    // In all namespaces at once a name may appear later, and there is none to look it up in.
+    let Some(netns) = netns.filter(|_| !config.interfaces.is_empty()) else {
+        return Ok(config.interfaces.iter().map(|name| padded(name)).collect());
+    };
+    let there = netns.interfaces()?;
+    let names: Result<Vec<_>, _> = config
+        .interfaces
+        .iter()
+        .map(|wanted| netns::resolve(&there, wanted).map(|interface| padded(&interface.name)))
+        .collect();
+    Ok(names?)
+}
+
+/// Prints what this machine offers and lacks. Fails where nothing could be captured.
+pub(super) fn check(mut preflight: Preflight) -> anyhow::Result<ExitCode> {
+    let explored = setup::explore(&mut preflight, ways()?);
+    let mut out = io::stdout().lock();
+    writeln!(out, "{preflight}")?;
+    if let Err(error) = &explored {
+        writeln!(out, "{:#}", anyhow::Error::msg(error.to_string()))?;
+    }
+    let refused = preflight.refuse(HookChoice::Auto).is_err() || explored.is_err();
+    Ok(if refused {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// What is known of the running kernel once it can be captured on.
+pub(super) struct Facts {
+    pub(super) btf: Btf,
+    pub(super) layout: Layout,
+    pub(super) page_bases: Result<PageBases, NotFound>,
+    pub(super) preempt_counts: Result<PreemptCounts, preempt_count::Unknown>,
+    /// Possible CPUs, by number: one more than the last.
+    pub(super) cpus: u32,
+    pub(super) online: BTreeSet<u32>,
+}
+
+impl Facts {
+    pub(super) fn of(preflight: Preflight) -> anyhow::Result<Self> {
+        let Types {
+            btf, mut layout, ..
+        } = preflight.types?;
+        let page_bases = preflight
+            .page_bases
+            .context("the page bases were not looked for")?;
+        if let Ok(bases) = &page_bases {
+            layout.page_offset_base = bases.page_offset_base;
+            layout.vmemmap_base = bases.vmemmap_base;
+        }
+        Ok(Self {
+            btf,
+            layout,
+            page_bases,
+            preempt_counts: preflight
+                .preempt_counts
+                .context("the CPUs were not asked")?,
+            cpus: preflight.possible_cpus?.last().map_or(1, |last| last + 1),
+            online: preflight.online_cpus?,
+        })
+    }
+
+    /// For each possible CPU, the address of its preemption counter, 0 where it isn't known.
+    pub(super) fn preempt_count_addresses(&self) -> Vec<u64> {
+        let address = |cpu| {
+            let counts = self.preempt_counts.as_ref().ok()?;
+            counts.addresses.get(&cpu).copied()
+        };
+        (0..self.cpus)
+            .map(|cpu| address(cpu).unwrap_or(0))
+            .collect()
+    }
+}
+
+pub(super) fn place(hook: Hook) -> String {
+    match hook {
+        Hook::Kprobe => format!("kprobe ({})", load::FUNCTION),
+        Hook::Queue => format!("queue (tracepoint {})", load::TRACEPOINT),
+    }
+}
+
+/// The ways to find the page bases: all, but for tests that take some away.
+pub(super) fn ways() -> anyhow::Result<Ways> {
+    match std::env::var("SKBCAP_PAGE_BASES") {
+        Ok(ways) => ways.parse().context("SKBCAP_PAGE_BASES"),
+        Err(_) => Ok(Ways::ALL),
+    }
+}
+
+/// The machine, the program, and what a reader of the file should know of this capture.
+pub(super) fn origin(
+    config: &Config,
+    hook: Hook,
+    netns: Option<&Namespace>,
+    facts: &Facts,
+) -> Origin {
+    let system = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    let mut comments = vec![format!(
+        "hook={} netns={} interfaces={} snaplen={}",
+        match hook {
+            Hook::Kprobe => "kprobe",
+            Hook::Queue => "queue",
+        },
+        netns.map_or_else(|| "all".to_owned(), |netns| netns.inode().to_string()),
+        interfaces_text(config).replace(", ", ","),
+        config.snaplen
+    )];
+    if let Err(why) = &facts.page_bases {
+        comments.push(format!("frames are cut before their first fragment: {why}"));
+    }
+    if let Err(why) = &facts.preempt_counts {
+        comments.push(format!("ctx is unknown on this kernel: {why}"));
+    }
+    Origin {
+        hardware: text(system.machine()),
+        os: format!("{} {}", text(system.sysname()), text(system.release())),
+        application: format!("skbcap {}", env!("CARGO_PKG_VERSION")),
+        comments,
+    }
+}
