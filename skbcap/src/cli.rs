@@ -26,7 +26,7 @@ Examples:
 Exit status:
   0  all went well, Ctrl-C and a closed pipe included
   1  trouble while running
-  2  bad usage: nothing was captured";
+  2  bad usage, or not on this machine: nothing was captured";
 
 /// The command line as it was typed.
 #[derive(Clone, Debug, Parser)]

@@ -7,12 +7,14 @@ use clap::Parser;
 use skbcap::cli::{self, Cli};
 use skbcap::config::{Config, ConfigError};
 use skbcap::geometry::GeometryError;
+use skbcap::kernel::netns::{NetnsError, UnknownInterface};
+use skbcap::kernel::preflight::Refusal;
 use skbcap::output::OpenError;
 
 /// Trouble while running.
 const FAILED: u8 = 1;
 
-/// A command line that can't be run. Nothing was attached.
+/// A command line that can't be run, or not on this machine. Nothing was attached.
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -40,7 +42,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn status(error: &anyhow::Error) -> u8 {
-    if error.is::<ConfigError>() || error.is::<GeometryError>() || error.is::<OpenError>() {
+    if error.is::<ConfigError>()
+        || error.is::<GeometryError>()
+        || error.is::<OpenError>()
+        || error.is::<NetnsError>()
+        || error.is::<UnknownInterface>()
+        || error.is::<Refusal>()
+    {
         BAD_USAGE
     } else {
         FAILED

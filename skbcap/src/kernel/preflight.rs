@@ -149,7 +149,7 @@ impl Preflight {
         let types = self
             .types
             .as_ref()
-            .map_err(|error| Refusal::Types(error.to_string()))?;
+            .map_err(|error| Refusal::Types(with_causes(error)))?;
         let kprobe = self.kprobes && self.has_function();
         match (choice, kprobe, types.queue_tracepoint) {
             (HookChoice::Auto | HookChoice::Kprobe, true, _) => Ok(Hook::Kprobe),
@@ -220,6 +220,12 @@ impl Preflight {
             .as_ref()
             .map_or(true, |symbols| symbols.get(FUNCTION) != Symbol::Absent)
     }
+}
+
+/// An error and all that it comes from, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn types(path: &Path) -> Result<Types, LayoutError> {
