@@ -3,6 +3,7 @@
 //! Numbers only: no name is ever looked up. Takes any bytes whatever without a panic. Knows frames
 //! and link types, and nothing of where lines go.
 
+mod bytes;
 mod ip;
 mod line;
 mod packet;

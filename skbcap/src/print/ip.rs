@@ -8,7 +8,7 @@ use etherparse::{
     ip_number,
 };
 
-use super::packet::Bytes;
+use super::bytes::Bytes;
 use super::transport::{self, Ends};
 
 /// Extension headers that are followed.

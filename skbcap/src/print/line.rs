@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use skbcap_common::Context;
 
-use super::packet::{self, Bytes};
+use super::bytes::Bytes;
+use super::packet;
 use crate::decode::Frame;
 use crate::escape::escape_into;
 

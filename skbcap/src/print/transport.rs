@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 
 use etherparse::{IpNumber, TcpHeaderSlice, UdpHeaderSlice, ip_number};
 
-use super::packet::Bytes;
+use super::bytes::Bytes;
 
 /// A packet's two addresses.
 pub(super) struct Ends<A> {
