@@ -109,14 +109,18 @@ pub struct Layout {
     pub skb_begin: u32,
     /// `task_struct.comm`.
     pub task_comm: u32,
+    /// `sk_buff.next`: the skb after this one in a `frag_list`.
+    pub skb_next: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 const _: () = {
     use core::mem::{offset_of, size_of};
-    assert!(size_of::<Layout>() == 136);
+    assert!(size_of::<Layout>() == 144);
     assert!(offset_of!(Layout, page_size_of) == 16);
     assert!(offset_of!(Layout, net_inum) == 124);
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
-    assert!(size_of::<Config>() == 424);
+    assert!(size_of::<Config>() == 432);
 };

@@ -80,11 +80,13 @@ pub struct Control {
     pub frags: [u64; 2 * FRAGS_ROOM],
     /// Where the walk over the skb's parts is.
     pub walk: Walk,
+    /// Zero.
+    pub reserved_scratch: [u64; 7],
 }
 
 /// The program's own: how far the copy of one frame has come. In memory, not in registers, because
 /// the verifier would else follow every combination of values through every step: 500,000
-/// instructions instead of 10,000.
+/// instructions instead of 50,000 at the most.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Walk {
@@ -100,6 +102,8 @@ pub struct Walk {
     pub next_frag: u64,
     /// Fragments to follow.
     pub nr_frags: u64,
+    /// The address of the next skb of the `frag_list`, 0 if there is none.
+    pub next_skb: u64,
     /// [`crate::Flags`] so far.
     pub flags: u64,
     /// What flag tells that bytes are missing behind the last fragment.
@@ -134,7 +138,7 @@ pub const fn interface_drops_slot(netns: u32, ifindex: u32) -> usize {
 
 const _: () = {
     use core::mem::{align_of, offset_of, size_of};
-    assert!(size_of::<Control>() == 1664);
+    assert!(size_of::<Control>() == 1728);
     assert!(align_of::<Control>() == 64);
     assert!(offset_of!(Control, head) == 0);
     assert!(offset_of!(Control, seen) == 32);

@@ -68,7 +68,7 @@ impl Flags {
     pub const VLAN_INSERTED: Self = Self(1 << 1);
     /// The bytes end early: a fragment could not be read (device memory, no page bases, a fault).
     pub const CUT_UNREADABLE: Self = Self(1 << 2);
-    /// The bytes end early: the skb has more fragments, or a `frag_list`, than the walk follows.
+    /// The bytes end early: the skb has more parts, or deeper lists of them, than the walk follows.
     pub const CUT_BOUND: Self = Self(1 << 3);
     /// The bytes end at the snapshot length: asked for, and so not a fault.
     pub const CUT_SNAPLEN: Self = Self(1 << 4);

@@ -75,7 +75,7 @@ unsafe fn take_marked<S: Source>(skb: u64, hook: Hook, cpu: u32, control: *mut C
             add(&raw mut (*control).filtered, 1);
             return TIME_UNKNOWN;
         }
-        let Some(shared_info) = SharedInfo::read(&skb, control) else {
+        let Some(shared_info) = SharedInfo::read(skb.shared_info, control) else {
             add(&raw mut (*control).unreadable, 1);
             return TIME_UNKNOWN;
         };
@@ -121,7 +121,7 @@ unsafe fn take_marked<S: Source>(skb: u64, hook: Hook, cpu: u32, control: *mut C
         write_volatile(&raw mut (*header).flags, device.flags.union(socket_flag).0);
 
         let to = record.add(HEADER_LEN as usize);
-        let copied = skb::copy(to, &skb, &shared_info, &plan, control);
+        let copied = skb::copy(to, &skb, &shared_info, &plan, control, cpu);
         let record_len = record_len(copied.len as u32);
         (*header).record_len = record_len;
         (*header).captured_len = copied.len as u32;

@@ -13,7 +13,7 @@ use skbcap_common::{
     control::{FRAGS_ROOM, MAX_FRAGS, Walk},
 };
 
-use crate::{config::config, memory::opaque};
+use crate::{config::config, maps::CONTROL, memory::opaque};
 
 const SKB_WORDS: usize = SKB_WINDOW / 8;
 const PAGE_SHIFT: u64 = 12;
@@ -26,9 +26,10 @@ const VLAN_OFFSET: u64 = 12;
 /// `ARPHRD_ETHER`: the devices whose frames can bear a VLAN tag.
 const ARPHRD_ETHER: u16 = 1;
 
-/// The most reads for one frame: a linear part and [`MAX_FRAGS`] fragments, some read in more than
-/// one chunk.
-const MAX_STEPS: usize = 64;
+/// The most parts of one frame that are copied: the linear parts and fragments of an skb and of those
+/// in its `frag_list`, some in more than one chunk. GRO lists 64 skbs at the most
+/// (`UDP_GRO_CNT_MAX`, net/ipv4/udp_offload.c@6.12).
+const MAX_STEPS: usize = 160;
 
 /// Reads `len` bytes of kernel memory to `to`.
 ///
@@ -168,7 +169,7 @@ pub(crate) struct Skb {
     len: u32,
     data_len: u32,
     data: u64,
-    shared_info: u64,
+    pub(crate) shared_info: u64,
     /// `vlan_proto` (as it lies in the frame) in the low half, `vlan_tci` (likewise) in the high.
     vlan_tag: Option<u32>,
 }
@@ -250,17 +251,16 @@ pub(crate) struct SharedInfo {
 }
 
 impl SharedInfo {
-    /// Reads what stands before the array of fragments.
+    /// Reads what stands before the array of fragments, of the `skb_shared_info` at `address`.
     ///
     /// # Safety
     ///
     /// `control` is this CPU's own, with its busy mark set.
     #[inline(always)]
-    pub(crate) unsafe fn read(skb: &Skb, control: *mut Control) -> Option<Self> {
+    pub(crate) unsafe fn read(address: u64, control: *mut Control) -> Option<Self> {
         let len = config!(layout.shared_info_frags);
         // SAFETY: the caller's promise.
-        let window =
-            unsafe { Window::read(&raw mut (*control).shared_info, len, skb.shared_info)? };
+        let window = unsafe { Window::read(&raw mut (*control).shared_info, len, address)? };
         Some(Self {
             gso_size: window.get(config!(layout.shared_info_gso_size)),
             gso_type: window.get(config!(layout.shared_info_gso_type)),
@@ -319,6 +319,7 @@ pub(crate) unsafe fn copy(
     shared_info: &SharedInfo,
     plan: &Plan,
     control: *mut Control,
+    cpu: u32,
 ) -> Copied {
     let chunk_len = u64::from(config!(chunk_len));
     if plan.tag.is_none()
@@ -332,7 +333,7 @@ pub(crate) unsafe fn copy(
     // SAFETY: the caller's promise, handed on.
     unsafe {
         begin(to, skb, shared_info, plan, control);
-        let is_through = follow(to, control);
+        let is_through = follow(to, control, cpu);
         let walk = (&raw const (*control).walk).read_volatile();
         // For the verifier: a record's length is made of it.
         let len = opaque(walk.copied).min(config!(snaplen).into());
@@ -400,6 +401,7 @@ unsafe fn begin(
         remaining: u64::from(skb.len.saturating_sub(skb.data_len)),
         next_frag: 0,
         nr_frags: 0,
+        next_skb: 0,
         flags: 0,
         flag_behind: Flags::CUT_UNREADABLE.0.into(),
     };
@@ -420,8 +422,12 @@ unsafe fn begin(
     }
     if skb.data_len != 0 {
         // SAFETY: the caller's promise.
-        walk.nr_frags = unsafe { read_frags(control, skb, shared_info) };
-        if shared_info.frag_list != 0 || shared_info.nr_frags as usize > MAX_FRAGS {
+        walk.nr_frags = unsafe { read_frags(control, skb.shared_info, shared_info) };
+        // What is behind a fragment that is not followed would stand in its place.
+        if walk.nr_frags == u64::from(shared_info.nr_frags) {
+            walk.next_skb = shared_info.frag_list;
+        }
+        if shared_info.nr_frags as usize > MAX_FRAGS {
             walk.flag_behind = Flags::CUT_BOUND.0.into();
         }
     }
@@ -436,7 +442,7 @@ unsafe fn begin(
 ///
 /// As [`copy`].
 #[inline(always)]
-unsafe fn follow(to: *mut u8, control: *mut Control) -> bool {
+unsafe fn follow(to: *mut u8, control: *mut Control, cpu: u32) -> bool {
     let snaplen = u64::from(config!(snaplen));
     let chunk_len = u64::from(config!(chunk_len));
     // SAFETY: for the whole walk: `control` is this CPU's own, as the caller promises.
@@ -444,38 +450,32 @@ unsafe fn follow(to: *mut u8, control: *mut Control) -> bool {
     let mut step = 0;
     while step < MAX_STEPS {
         step += 1;
+        // SAFETY: as above.
+        if unsafe { (&raw const (*walk).remaining).read_volatile() } == 0 {
+            // SAFETY: as above; `cpu` is this one.
+            let next = unsafe { skbcap_next_part(cpu) };
+            if next != Next::Part as u64 {
+                return next == Next::End as u64;
+            }
+        }
         // SAFETY: as above. Volatile, so that it comes from memory.
         let Walk {
             want,
             copied,
             source,
             remaining,
-            next_frag,
-            nr_frags,
             ..
         } = unsafe { walk.read_volatile() };
-        if remaining == 0 {
-            if next_frag >= nr_frags {
-                return true;
-            }
-            // SAFETY: fragment `next_frag` was copied.
-            unsafe {
-                let (source, remaining) = fragment(control, next_frag);
-                if source == 0 {
-                    return false;
-                }
-                (&raw mut (*walk).source).write_volatile(source);
-                (&raw mut (*walk).remaining).write_volatile(remaining);
-                (&raw mut (*walk).next_frag).write_volatile(next_frag + 1);
-            }
-            continue;
-        }
         // Both bounds are looked at last and on opaque values: 5.10 forgets what it knew of a
         // register that was spilled, and the compiler thinks the second one superfluous.
         let len = opaque(remaining.min(want.wrapping_sub(copied)).min(chunk_len));
         let at = opaque(copied);
-        if len == 0 || len > chunk_len || at > snaplen {
+        if len > chunk_len || at > snaplen || copied >= want {
             return true;
+        }
+        if len == 0 {
+            // An empty part.
+            continue;
         }
         // SAFETY: `at` is at most the snapshot length and `len` at most a chunk.
         unsafe {
@@ -493,19 +493,130 @@ unsafe fn follow(to: *mut u8, control: *mut Control) -> bool {
     true
 }
 
-/// Copies the skb's array of fragments into the control block, and returns how many can be walked.
+/// What [`next_part`] came to.
+enum Next {
+    /// A part, at which the walk now is.
+    Part,
+    /// The end of all that is followed.
+    End,
+    /// A part that can't be read.
+    Unreadable,
+}
+
+/// [`next_part`] as a function of its own, which the verifier goes through once and not with each
+/// step: a global function, of a number (Linux 5.6, kernel/bpf/verifier.c:do_check_subprogs).
+///
+/// # Safety
+///
+/// `cpu` is this CPU, and its busy mark is set.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn skbcap_next_part(cpu: u32) -> u64 {
+    let Some(control) = CONTROL.get_ptr_mut(cpu) else {
+        return Next::Unreadable as u64;
+    };
+    // SAFETY: the caller's promise.
+    unsafe { next_part(control) as u64 }
+}
+
+/// Goes on to the next fragment, or to the next skb of the `frag_list`.
 ///
 /// # Safety
 ///
 /// `control` is this CPU's own, with its busy mark set.
 #[inline(always)]
-unsafe fn read_frags(control: *mut Control, skb: &Skb, shared_info: &SharedInfo) -> u64 {
+unsafe fn next_part(control: *mut Control) -> Next {
+    // SAFETY: as the caller promises; fragment `next_frag` was copied.
+    unsafe {
+        let walk = &raw mut (*control).walk;
+        let Walk {
+            next_frag,
+            nr_frags,
+            next_skb,
+            ..
+        } = walk.read_volatile();
+        if next_frag < nr_frags {
+            let (source, remaining) = fragment(control, next_frag);
+            if source == 0 {
+                return Next::Unreadable;
+            }
+            (&raw mut (*walk).source).write_volatile(source);
+            (&raw mut (*walk).remaining).write_volatile(remaining);
+            (&raw mut (*walk).next_frag).write_volatile(next_frag + 1);
+            return Next::Part;
+        }
+        if next_skb == 0 {
+            return Next::End;
+        }
+        next_in_list(control, next_skb)
+    }
+}
+
+/// Goes on to the skb at `address`, a member of the `frag_list`: its linear part first. What lies
+/// in a list of its own is not followed; the walk ends behind it.
+///
+/// # Safety
+///
+/// `control` is this CPU's own, with its busy mark set.
+#[inline(always)]
+unsafe fn next_in_list(control: *mut Control, address: u64) -> Next {
+    // SAFETY: as the caller promises; the skb that was read into the window before is not needed
+    // any more.
+    unsafe {
+        let len = config!(layout.skb_window);
+        let Some(member) = ByAddress::fields(&raw mut (*control).skb, len, address) else {
+            return Next::Unreadable;
+        };
+        let (len, data_len): (u32, u32) = (
+            member.get(config!(layout.skb_len)),
+            member.get(config!(layout.skb_data_len)),
+        );
+        let end: u32 = member.get(config!(layout.skb_end));
+        let shared_info = member.get::<u64>(config!(layout.skb_head)) + u64::from(end);
+        let source: u64 = member.get(config!(layout.skb_data));
+        let failed = &mut 0;
+        let mut next: u64 = ByAddress::load(address, config!(layout.skb_next), failed);
+        let mut nr_frags = 0;
+        let walk = &raw mut (*control).walk;
+        if data_len != 0 {
+            let Some(info) = SharedInfo::read(shared_info, control) else {
+                return Next::Unreadable;
+            };
+            nr_frags = read_frags(control, shared_info, &info);
+            if nr_frags != u64::from(info.nr_frags) {
+                next = 0;
+            }
+            if info.frag_list != 0 || info.nr_frags as usize > MAX_FRAGS {
+                next = 0;
+                (&raw mut (*walk).flag_behind).write_volatile(Flags::CUT_BOUND.0.into());
+            }
+        }
+        (&raw mut (*walk).source).write_volatile(source);
+        (&raw mut (*walk).remaining).write_volatile(u64::from(len.saturating_sub(data_len)));
+        (&raw mut (*walk).next_frag).write_volatile(0);
+        (&raw mut (*walk).nr_frags).write_volatile(nr_frags);
+        (&raw mut (*walk).next_skb).write_volatile(next);
+        if *failed >> 63 != 0 || data_len > len {
+            return Next::Unreadable;
+        }
+        Next::Part
+    }
+}
+
+/// Copies an array of fragments into the control block, and returns how many can be walked.
+/// `address` is that of its `skb_shared_info`.
+///
+/// # Safety
+///
+/// `control` is this CPU's own, with its busy mark set.
+#[inline(always)]
+unsafe fn read_frags(control: *mut Control, address: u64, shared_info: &SharedInfo) -> u64 {
     let nr_frags = u64::from(shared_info.nr_frags).min(MAX_FRAGS as u64);
     let len = opaque(nr_frags * FRAG_LEN);
     if len == 0 || len > size_of::<[u64; 2 * FRAGS_ROOM]>() as u64 {
         return 0;
     }
-    let from = skb.shared_info + u64::from(config!(layout.shared_info_frags));
+    let from = address + u64::from(config!(layout.shared_info_frags));
     // SAFETY: `frags` is at least as long as `len`.
     let is_read = unsafe { read((&raw mut (*control).frags).cast(), len, from) };
     if is_read { nr_frags } else { 0 }

@@ -116,6 +116,8 @@ pub fn layout(btf: &Btf) -> Result<Layout, LayoutError> {
         net_inum: net.offset("ns.inum", 4)?,
         skb_begin: 0,
         task_comm: task.offset("comm", 16)?,
+        skb_next: skb.offset("next", 8)?,
+        reserved: 0,
     };
     if layout.page_size_of == 0 {
         return Err(info.wrong("page", "has no size".into()));

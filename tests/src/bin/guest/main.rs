@@ -11,6 +11,7 @@ mod beside;
 mod boot;
 mod clock;
 mod devices;
+mod forward;
 mod frames;
 mod icount;
 mod lab;
@@ -59,6 +60,8 @@ const TESTS: &[Test] = &[
         devices::vlan_unaccelerated,
     ),
     ("tun", "seconds=180", devices::tun),
+    // 5.10's veth has no NAPI of its own, and so no GRO.
+    ("frag_list", "seconds=180 since=6.1", forward::frag_list),
     ("snaplen", "seconds=180", limits::snaplen),
     ("count", "seconds=180", limits::count),
     ("ring_full", "seconds=180", limits::ring_full),

@@ -120,6 +120,9 @@ fn place(payload: &[u8]) -> Result<(u64, u64)> {
 /// A file's own pages: frames of 17 fragments, with the file's bytes.
 pub(crate) fn sendfile_17_frags() -> Result<()> {
     let pair = Pair::new("sendfile")?;
+    // On a busy machine a stream is slow, and TCP makes small super-frames of a slow one
+    // (net/ipv4/tcp_output.c: tcp_tso_autosize).
+    pair.a.sysctl("net/ipv4/tcp_min_tso_segs", "64")?;
     let file = out("file");
     let file = file.to_str().context("an odd name")?;
     words_of(&format!("traffic stream-file file={file} bytes={BULK}")).status()?;
