@@ -263,6 +263,36 @@ fn udp_is_segmented_too() {
     assert_eq!(explained(&ours, &theirs).segmented.len(), 1);
 }
 
+/// Behind the hop-by-hop header that says how long it is, with an IPv6 length of 0.
+#[test]
+fn a_big_tcp_frame_of_ipv6_is_its_segments() {
+    let packet = |sequence, payload: &[u8]| {
+        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+            .ipv6([1; 16], [2; 16], 64)
+            .tcp(5000, 80, sequence, 1000);
+        let mut frame = Vec::new();
+        builder.write(&mut frame, payload).unwrap();
+        frame
+    };
+    let payload: Vec<u8> = (0..70_000u32).map(|n| (n / 7) as u8).collect();
+    let mut whole = packet(u32::MAX - 999, &payload[..1000]);
+    whole.extend(&payload[1000..]);
+    whole[18..20].fill(0);
+    whole[20] = 0;
+    let jumbo = (payload.len() as u32 + 28).to_be_bytes();
+    whole.splice(54..54, [&[6, 0, 0xc2, 4][..], &jumbo].concat());
+    let parts = payload.chunks(1400).enumerate();
+    let parts: Vec<_> = parts
+        .map(|(at, part)| packet((1400 * at as u32).wrapping_add(u32::MAX - 999), part))
+        .collect();
+    let whole = [whole];
+    let (ours, theirs) = (capture(&whole), capture(&parts));
+    let explanation = explained(&ours, &theirs);
+    assert_eq!(explanation.segmented.len(), 1, "{:?}", explanation.pairs);
+    assert_eq!(explanation.segmented[0].segments.len(), 50);
+    assert!(explanation.only.iter().all(Vec::is_empty));
+}
+
 #[test]
 fn frames_outside_the_common_time_are_excused() {
     let frames: Vec<_> = (1..=6).map(|number| udp(number, b"x")).collect();
