@@ -7,7 +7,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::diff::Difference;
 
 const OUTPUT: &str = "Output";
 const CAPTURE: &str = "What to capture";
@@ -22,6 +24,7 @@ Examples:
   skbcap -w - | wireshark -k -i -    watch live in Wireshark
   skbcap --netns all -i any          every network namespace, containers too
   skbcap --check                     what this machine offers, and what it lacks
+  skbcap diff out.pcapng dump.pcap   whether two captures hold the same frames
 
 Exit status:
   0  all went well, Ctrl-C and a closed pipe included
@@ -38,9 +41,17 @@ Exit status:
     max_term_width = 100,
     args_override_self = true,
     disable_help_flag = true,
-    disable_version_flag = true
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_value_name = "COMMAND",
+    override_usage = "skbcap [OPTIONS]\n       skbcap diff [OPTIONS] OURS THEIRS"
 )]
 pub struct Cli {
+    /// What to do instead of capturing.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Write pcapng to FILE instead of printing lines; - is standard output
     #[arg(short = 'w', value_name = "FILE", help_heading = OUTPUT)]
     pub write: Option<PathBuf>,
@@ -129,6 +140,85 @@ pub struct Cli {
     pub expression: Vec<OsString>,
 }
 
+/// What can be done besides capturing.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Compare two captures, frame by frame
+    Diff(Diff),
+}
+
+const DIFF_EXAMPLES: &str = "\
+Differences that have a name, for --ignore:
+  checksum      filled in later: unfinished on one side, right on the other
+  segmentation  a super-frame on one side, its segments on the other
+  vlan          a VLAN tag on one side only
+  cooked        another link-layer header: Ethernet, cooked (SLL, SLL2), or none
+  cut           fewer bytes kept than the file's snapshot length says
+  order         the same frames in another order
+
+Exit status:
+  0  the same frames
+  1  different
+  2  trouble: no capture, a broken one, or bad usage";
+
+/// Two captures to compare.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = DIFF_EXAMPLES,
+    max_term_width = 100,
+    args_override_self = true,
+    disable_help_flag = true
+)]
+pub struct Diff {
+    /// A capture: pcap or pcapng, of any program
+    #[arg(value_name = "OURS")]
+    pub ours: PathBuf,
+
+    /// Another
+    #[arg(value_name = "THEIRS")]
+    pub theirs: PathBuf,
+
+    /// Differences that count as none: a list of names, see below
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_enum,
+        value_delimiter = ',',
+        hide_possible_values = true
+    )]
+    pub ignore: Vec<Difference>,
+
+    /// Compare this interface's frames only; may be repeated [default: all]
+    #[arg(long = "iface", value_name = "NAME")]
+    pub interfaces: Vec<String>,
+
+    /// Excuse frames of one side that lie outside of the time both captures share, or within
+    /// SECONDS of its ends
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub window: Option<String>,
+
+    /// Show this many pairs, and this many frames of each side [default: 10]
+    #[arg(
+        short = 'n',
+        value_name = "COUNT",
+        default_value_t = 10,
+        hide_default_value = true
+    )]
+    pub show: usize,
+
+    /// Write all of it as JSON
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+
+    /// Write nothing: the exit status says it
+    #[arg(short = 'q')]
+    pub quiet: bool,
+
+    /// Print this help
+    #[arg(short = 'h', long, action = clap::ArgAction::HelpShort)]
+    pub help: Option<bool>,
+}
+
 /// Where frames are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum HookChoice {
@@ -172,6 +262,18 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_comparison_is_no_capture() {
+        let cli = Cli::try_parse_from(["skbcap", "diff", "a", "b", "--ignore=vlan,order"]).unwrap();
+        let Some(Command::Diff(diff)) = cli.command else {
+            panic!("no subcommand");
+        };
+        assert_eq!(diff.ignore, [Difference::Vlan, Difference::Order]);
+        let cli = Cli::try_parse_from(["skbcap", "tcp", "diff"]).unwrap();
+        assert_eq!(cli.expression, ["tcp", "diff"]);
+        assert!(Cli::try_parse_from(["skbcap", "diff", "a"]).is_err());
     }
 
     #[test]

@@ -106,6 +106,9 @@ pub enum ConfigError {
     /// A filter expression.
     #[error("filter expressions are not offered yet ('{}'): choose by -i, or filter the file", .0.escape_debug())]
     Expression(String),
+    /// `diff` behind options of a capture.
+    #[error("diff comes first and takes options of its own: skbcap diff [OPTIONS] OURS THEIRS")]
+    LateDiff,
     /// `--record` and `--replay` together.
     #[error("--record and --replay exclude each other: a recording needs no second copy")]
     RecordAndReplay,
@@ -119,6 +122,9 @@ impl Config {
     /// When it cannot be run on any machine.
     pub fn resolve(cli: Cli) -> Result<Self, ConfigError> {
         if let Some(word) = cli.expression.first() {
+            if word == "diff" {
+                return Err(ConfigError::LateDiff);
+            }
             return Err(ConfigError::Expression(word.to_string_lossy().into_owned()));
         }
         if cli.record.is_some() && cli.replay.is_some() {

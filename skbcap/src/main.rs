@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use skbcap::cli::{self, Cli};
+use skbcap::cli::{self, Cli, Command};
 use skbcap::config::{Config, ConfigError};
+use skbcap::diff::command::DiffError;
 use skbcap::geometry::GeometryError;
 use skbcap::kernel::netns::{NetnsError, UnknownInterface};
 use skbcap::kernel::preflight::Refusal;
@@ -37,11 +38,17 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Diff(diff)) = &cli.command {
+        return Ok(skbcap::diff::command::run(diff)?);
+    }
     let config = Config::resolve(cli)?;
     skbcap::capture::run(&config)
 }
 
 fn status(error: &anyhow::Error) -> u8 {
+    if error.is::<DiffError>() {
+        return DiffError::STATUS;
+    }
     if error.is::<ConfigError>()
         || error.is::<GeometryError>()
         || error.is::<OpenError>()

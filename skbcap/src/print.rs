@@ -11,5 +11,22 @@ mod transport;
 
 pub use line::write_line;
 
+use std::io::{self, Write};
+
+/// Writes what a packet is, as it stands at the end of a line: of its `wire_len` bytes `data` was
+/// kept; `link_type` is a `LINKTYPE_*` number.
+///
+/// # Errors
+///
+/// What `out` says.
+pub fn write_packet(
+    out: &mut impl Write,
+    data: &[u8],
+    wire_len: usize,
+    link_type: u16,
+) -> io::Result<()> {
+    packet::write(out, bytes::Bytes::new(data, wire_len), link_type)
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,20 @@
 //! `SKBCAP_BLESS=1 cargo test -p skbcap --test cli` writes the files anew.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A command line, as one would type it, and all that comes of it.
 fn session(arguments: &[&str]) -> String {
+    session_in(Path::new("."), arguments)
+}
+
+/// As [`session`], in a directory of its own.
+fn session_in(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_skbcap"))
         .args(arguments)
+        .current_dir(directory)
         .env_remove("COLUMNS")
         .stdin(Stdio::null())
         .output()
@@ -50,6 +57,7 @@ fn compare(name: &str, said: &str) {
 #[test]
 fn help() {
     compare("help.txt", &session(&["--help"]));
+    compare("help-diff.txt", &session(&["diff", "--help"]));
     assert_eq!(
         session(&["-h"]).split_once('\n').unwrap().1,
         session(&["--help"]).split_once('\n').unwrap().1
@@ -72,7 +80,7 @@ fn version() {
 fn bad_usage_is_one_line_and_status_2() {
     let seventeen: Vec<String> = (0..17).map(|number| format!("-ieth{number}")).collect();
     let seventeen: Vec<&str> = seventeen.iter().map(String::as_str).collect();
-    let lines: [&[&str]; 23] = [
+    let lines: [&[&str]; 29] = [
         &["-Q", "in"],
         &["--hok", "queue"],
         &["--hook", "tc"],
@@ -96,6 +104,12 @@ fn bad_usage_is_one_line_and_status_2() {
         &["--btf", ""],
         &["--record", "a.ring", "--replay", "b.ring"],
         &["tcp", "port", "443"],
+        &["tcp", "diff", "a", "b"],
+        &["-c", "1", "diff", "a", "b"],
+        &["diff", "a"],
+        &["diff", "a", "b", "--ignore", "bytes"],
+        &["diff", "a", "b", "--window", "-1"],
+        &["diff", "a", "b", "--json", "-q"],
     ];
     let mut said = String::new();
     for line in lines {
@@ -105,4 +119,87 @@ fn bad_usage_is_one_line_and_status_2() {
         said.push_str(&session);
     }
     compare("bad-usage.txt", &said);
+}
+
+/// A UDP packet on Ethernet, its checksums right, with this IP id and time to live.
+const UDP: &str = "020000000002020000000001080045000021000100004011\
+                   66c90a0000010a0000021388003500\
+                   0d944268656c6c6f";
+
+fn hex(text: &str) -> Vec<u8> {
+    let text: Vec<char> = text
+        .chars()
+        .filter(|digit| !digit.is_whitespace())
+        .collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
+    text.chunks(2).map(byte).collect()
+}
+
+/// A pcap of these frames, a millisecond apart.
+fn pcap(frames: &[Vec<u8>], later_us: u32) -> Vec<u8> {
+    let words = |words: &[u32]| {
+        words
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect::<Vec<_>>()
+    };
+    let mut bytes = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 1]);
+    for (number, frame) in frames.iter().enumerate() {
+        let len = frame.len() as u32;
+        let time_us = 1000 * number as u32 + later_us;
+        bytes.extend(words(&[1_700_000_000, time_us, len, len]));
+        bytes.extend(frame);
+    }
+    bytes
+}
+
+#[test]
+fn two_captures_compared() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(directory.path().join(name), bytes).unwrap();
+    let frames: Vec<Vec<u8>> = (1..=5)
+        .map(|id| {
+            let mut frame = hex(UDP);
+            frame[19] = id;
+            frame[25] -= id - 1;
+            frame
+        })
+        .collect();
+    let mut theirs = frames.clone();
+    theirs[0][44] = 0xff; // payload
+    theirs[1][22] = 63; // time to live
+    theirs[2].splice(40..42, [0x14, 0x21]); // the pseudo-header's sum
+    theirs[3].splice(12..12, [0x81, 0, 0, 7]);
+    theirs[4][19] = 200;
+    theirs[4][45] = 0;
+    theirs[4][4] = 9;
+    theirs.push(frames[4].clone());
+    let whole = pcap(&frames, 0);
+    write("ours.pcap", &whole);
+    write("later.pcap", &pcap(&frames, 250));
+    write("theirs.pcap", &pcap(&theirs, 7));
+    write(
+        "named.pcap",
+        &pcap(&[&frames[..2], &theirs[2..4], &frames[4..]].concat(), 7),
+    );
+    write("cut.pcap", &whole[..whole.len() - 9]);
+    write("none.pcap", b"");
+    write("text.txt", b"What is this?");
+    let lines: [&[&str]; 13] = [
+        &["ours.pcap", "later.pcap"],
+        &["ours.pcap", "theirs.pcap"],
+        &["ours.pcap", "theirs.pcap", "-n", "1"],
+        &["ours.pcap", "theirs.pcap", "-q"],
+        &["ours.pcap", "theirs.pcap", "--json"],
+        &["ours.pcap", "named.pcap"],
+        &["ours.pcap", "named.pcap", "--ignore", "checksum,vlan"],
+        &["ours.pcap", "cut.pcap"],
+        &["ours.pcap", "cut.pcap", "--json", "--window", "0.0001"],
+        &["ours.pcap", "none.pcap"],
+        &["ours.pcap", "text.txt"],
+        &["ours.pcap", "missing.pcap"],
+        &["ours.pcap", "."],
+    ];
+    let sessions = lines.map(|line| session_in(directory.path(), &[&["diff"], line].concat()));
+    compare("diff.txt", &sessions.concat());
 }

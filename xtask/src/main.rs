@@ -5,6 +5,7 @@ mod apt;
 mod cache;
 mod ci;
 mod demo;
+mod diff_bench;
 mod ebpf;
 mod elevate;
 mod kernels;
@@ -50,6 +51,8 @@ enum Task {
     /// Count instructions: run the tests whose names begin with icount_, and
     /// print what they print
     Icount(vm::icount::Options),
+    /// Write two captures of a gigabyte and print what comparing them takes
+    DiffBench(diff_bench::Options),
     /// Run all checks and tests, as continuous integration does
     Test {
         /// Leave out the tests in virtual machines
@@ -83,6 +86,7 @@ fn perform(task: Task) -> Result<bool> {
         Task::Ebpf { check: true } => ebpf::check(&cache).map(|()| true),
         Task::Vm(options) => vm::main(&cache, &options),
         Task::Icount(options) => vm::icount::main(&cache, &options),
+        Task::DiffBench(options) => diff_bench::main(&options).map(|()| true),
         Task::Test { no_vm } => ci::main(&cache, !no_vm),
         Task::Picture => picture::main(&cache).map(|()| true),
         Task::Fetch => fetch(&cache).map(|()| true),

@@ -1,8 +1,9 @@
 //! Which frames both captures have, and how far apart their times are.
 
-use std::collections::HashMap;
 use std::fmt;
 
+use super::layers::Header;
+use super::table::{Digester, Table};
 use super::{Capture, Frame};
 
 /// Bytes in a row of hex.
@@ -22,7 +23,7 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
     /// The captures, for what their frames point to.
-    captures: [&'a Capture<'a>; 2],
+    pub(super) captures: [&'a Capture<'a>; 2],
     /// Frames that both have: ours, theirs; in our order.
     pub matched: Vec<(&'a Frame<'a>, &'a Frame<'a>)>,
     /// Frames that only we have.
@@ -52,13 +53,20 @@ pub fn compare<'a>(
     options: &Options,
 ) -> Report<'a> {
     let cut = ours.snaplen().min(theirs.snaplen()) as usize;
-    let key = |frame: &Frame<'a>| (frame.len, &frame.data[..frame.data.len().min(cut)]);
-    let mut wanted: HashMap<(u32, &[u8]), Occurrences> = HashMap::new();
-    for (index, frame) in theirs.frames.iter().enumerate() {
-        if options.wants(theirs, frame) {
-            wanted.entry(key(frame)).or_default().indices.push(index);
-        }
-    }
+    let bytes = |frame: &Frame<'a>| &frame.data[..frame.data.len().min(cut)];
+    let header =
+        |capture: &Capture<'_>, frame: &Frame<'_>| Header::of(capture.interface(frame).link_type);
+    let digester = Digester::default();
+    let digest = |frame: &Frame<'a>| {
+        digester.digest(|hasher| {
+            hasher.write_u32(frame.len);
+            hasher.write(bytes(frame));
+        })
+    };
+    let wanted = theirs.frames.iter().enumerate();
+    let wanted = wanted.filter(|(_, frame)| options.wants(theirs, frame));
+    let mut table = Table::new(wanted.map(|(index, frame)| (digest(frame), index)));
+    let mut is_matched = vec![false; theirs.frames.len()];
     let mut report = Report {
         captures: [ours, theirs],
         matched: Vec::new(),
@@ -67,29 +75,41 @@ pub fn compare<'a>(
         reordered: 0,
         skew: None,
     };
-    let mut farthest = None;
     for frame in ours
         .frames
         .iter()
         .filter(|frame| options.wants(ours, frame))
     {
-        match wanted.get_mut(&key(frame)).and_then(Occurrences::take) {
+        let is_same = |index: usize| {
+            let other = &theirs.frames[index];
+            (frame.len, bytes(frame)) == (other.len, bytes(other))
+                && header(ours, frame) == header(theirs, other)
+        };
+        match table.take(digest(frame), is_same) {
             None => report.only_ours.push(frame),
             Some(index) => {
                 report.matched.push((frame, &theirs.frames[index]));
-                report.reordered += usize::from(farthest > Some(index));
-                farthest = farthest.max(Some(index));
+                is_matched[index] = true;
             }
         }
     }
-    let mut left: Vec<usize> = wanted.into_values().flat_map(Occurrences::rest).collect();
-    left.sort_unstable();
-    report.only_theirs = left
-        .into_iter()
-        .map(|index| &theirs.frames[index])
-        .collect();
+    let left = theirs.frames.iter().zip(is_matched);
+    let left = left.filter(|(frame, is_matched)| !is_matched && options.wants(theirs, frame));
+    report.only_theirs = left.map(|(frame, _)| frame).collect();
+    report.reordered = reordered(&report.matched);
     report.skew = skew(&report.matched);
     report
+}
+
+/// How many frames, in our order, stand behind a later one in the other.
+pub(super) fn reordered(matched: &[(&Frame<'_>, &Frame<'_>)]) -> usize {
+    let mut farthest = 0;
+    let mut is_before = |(_, theirs): &&(&Frame<'_>, &Frame<'_>)| {
+        let is_before = theirs.number < farthest;
+        farthest = farthest.max(theirs.number);
+        is_before
+    };
+    matched.iter().filter(|pair| is_before(pair)).count()
 }
 
 impl Options {
@@ -101,26 +121,7 @@ impl Options {
     }
 }
 
-/// Where frames of the same bytes stand, in order, and how many of them are matched.
-#[derive(Default)]
-struct Occurrences {
-    indices: Vec<usize>,
-    taken: usize,
-}
-
-impl Occurrences {
-    fn take(&mut self) -> Option<usize> {
-        let index = *self.indices.get(self.taken)?;
-        self.taken += 1;
-        Some(index)
-    }
-
-    fn rest(mut self) -> Vec<usize> {
-        self.indices.split_off(self.taken)
-    }
-}
-
-fn skew(matched: &[(&Frame<'_>, &Frame<'_>)]) -> Option<Skew> {
+pub(super) fn skew(matched: &[(&Frame<'_>, &Frame<'_>)]) -> Option<Skew> {
     let mut skews: Vec<i64> = matched
         .iter()
         .map(|(ours, theirs)| {

@@ -7,8 +7,20 @@
 //! smaller of the two snapshot lengths. Frames that occur more than once are counted: the first
 //! here belongs to the first there.
 
+mod checksum;
+pub mod command;
 mod compare;
+mod explain;
+mod fields;
+mod json;
+mod layers;
 mod read;
+mod relation;
+mod segments;
+mod table;
+mod text;
 
 pub use compare::{Options, Report, Skew, compare};
+pub use explain::{Explanation, Pair, Segmented, explain};
 pub use read::{Capture, Frame, Interface, NotACapture, Trouble, TroubleKind};
+pub use relation::{Difference, Differences, FieldDiff, Relation};

@@ -1,0 +1,356 @@
+//! What became of the frames that do not match: those that differ in a way that has a name, those
+//! that differ otherwise, and those that have nothing like them on the other side.
+
+mod keys;
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::checksum::Side;
+use super::compare::{self, Report, Skew};
+use super::layers::Layers;
+use super::relation::{self, Difference, Differences, Relation};
+use super::segments;
+use super::table::{Digester, Table};
+use super::{Capture, Frame};
+use keys::Key;
+
+/// Two frames that belong together and differ.
+#[derive(Clone, Debug)]
+pub struct Pair<'a> {
+    /// Ours, theirs.
+    pub frames: [&'a Frame<'a>; 2],
+    /// How they differ. Which bytes, [`Explanation::relation`] finds out again: there may be
+    /// millions of pairs.
+    pub differences: Differences,
+}
+
+/// A super-frame and its segments.
+#[derive(Clone, Debug)]
+pub struct Segmented<'a> {
+    /// Whether the super-frame is ours, and the segments theirs.
+    pub is_ours: bool,
+    /// The super-frame.
+    pub whole: &'a Frame<'a>,
+    /// All of its segments, in order.
+    pub segments: Vec<&'a Frame<'a>>,
+}
+
+/// A comparison with every difference named.
+#[derive(Clone, Debug)]
+pub struct Explanation<'a> {
+    /// Ours, theirs.
+    pub captures: [&'a Capture<'a>; 2],
+    /// Pairs of frames that are the same.
+    pub matched: usize,
+    /// Those of them of which one side kept fewer bytes, as its snapshot length says.
+    pub snaplen: usize,
+    /// Frames that belong together and differ, in our order.
+    pub pairs: Vec<Pair<'a>>,
+    /// Super-frames with their segments.
+    pub segmented: Vec<Segmented<'a>>,
+    /// Frames of one side only: ours, theirs.
+    pub only: [Vec<&'a Frame<'a>>; 2],
+    /// Frames of one side only that are excused, as they lie outside of the common time.
+    pub outside: [usize; 2],
+    /// Frames that stand before one that stands before them in the other.
+    pub reordered: usize,
+    /// How far apart the times are.
+    pub skew: Option<Skew>,
+    /// Differences that count as none.
+    pub ignored: Vec<Difference>,
+}
+
+impl<'a> Explanation<'a> {
+    /// How often a difference was found.
+    #[must_use]
+    pub fn count(&self, difference: Difference) -> usize {
+        match difference {
+            Difference::Segmentation => self.segmented.len(),
+            Difference::Order => self.reordered,
+            _ => {
+                let has = |pair: &&Pair<'_>| pair.differences.contains(difference);
+                self.pairs.iter().filter(has).count()
+            }
+        }
+    }
+
+    /// Whether a difference counts.
+    #[must_use]
+    pub fn counts(&self, difference: Difference) -> bool {
+        difference == Difference::Bytes || !self.ignored.contains(&difference)
+    }
+
+    /// The pairs that count as different.
+    pub fn different(&self) -> impl Iterator<Item = &Pair<'a>> {
+        let counts = |pair: &&Pair<'_>| pair.differences.iter().any(|d| self.counts(d));
+        self.pairs.iter().filter(counts)
+    }
+
+    /// How a pair differs, and where.
+    #[must_use]
+    pub fn relation(&self, pair: &Pair<'_>) -> Relation {
+        let link_type = |side: usize| self.captures[side].interface(pair.frames[side]).link_type;
+        let layers = [0, 1].map(|side| Layers::of(pair.frames[side], link_type(side)));
+        let side = |side: usize| Side {
+            frame: pair.frames[side],
+            layers: &layers[side],
+        };
+        relation::relate(side(0), side(1), common_snaplen(self.captures))
+    }
+
+    /// Whether nothing is left that counts.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.only.iter().all(Vec::is_empty)
+            && Difference::ALL
+                .into_iter()
+                .all(|difference| !self.counts(difference) || self.count(difference) == 0)
+    }
+}
+
+/// Names what [`compare()`](super::compare()) found.
+///
+/// With a `window`, frames of one side only are excused where they lie outside of the time that
+/// both captures share, or no farther than this within its ends.
+#[must_use]
+pub fn explain<'a>(
+    report: Report<'a>,
+    ignored: &[Difference],
+    window: Option<Duration>,
+) -> Explanation<'a> {
+    let captures = report.captures;
+    let span = window.map(|slack| common_time(&report, slack));
+    let kept = |frame: &Frame<'_>| frame.data.len();
+    let snaplen = report
+        .matched
+        .iter()
+        .filter(|(ours, theirs)| kept(ours) != kept(theirs))
+        .count();
+    let mut search = Search {
+        left: [
+            Left::new(report.only_ours, captures[0]),
+            Left::new(report.only_theirs, captures[1]),
+        ],
+        cut: common_snaplen(captures),
+        digester: Digester::default(),
+        pairs: Vec::new(),
+    };
+    search.named();
+    let segmented = search.segmented();
+    let mut outside = [0; 2];
+    if let Some(span) = span {
+        outside = search.left.each_mut().map(|left| left.excuse(&span));
+    }
+    search.alike();
+
+    let Search {
+        left, mut pairs, ..
+    } = search;
+    pairs.sort_by_key(|pair| pair.frames[0].number);
+    // Order and time of all that is known to be the same frame.
+    let mut same = report.matched;
+    let matched = same.len();
+    let named = pairs.iter().filter(|pair| pair.differences.are_named());
+    same.extend(named.map(|pair| (pair.frames[0], pair.frames[1])));
+    if same.len() > matched {
+        same.sort_by_key(|(ours, _)| ours.number);
+    }
+    Explanation {
+        captures,
+        matched,
+        snaplen,
+        pairs,
+        segmented,
+        only: left.map(Left::rest),
+        outside,
+        reordered: compare::reordered(&same),
+        skew: compare::skew(&same),
+        ignored: ignored.to_vec(),
+    }
+}
+
+fn common_snaplen([ours, theirs]: [&Capture<'_>; 2]) -> usize {
+    ours.snaplen().min(theirs.snaplen()) as usize
+}
+
+/// From the later of the first frames to the earlier of the last, less the slack at both ends.
+fn common_time(report: &Report<'_>, slack: Duration) -> Range<u64> {
+    let slack = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
+    let ours = report
+        .matched
+        .iter()
+        .map(|(ours, _)| *ours)
+        .chain(report.only_ours.iter().copied());
+    let theirs = report.matched.iter().map(|(_, theirs)| *theirs);
+    let theirs = theirs.chain(report.only_theirs.iter().copied());
+    let ends = |frames: &mut dyn Iterator<Item = &Frame<'_>>| {
+        frames.fold((u64::MAX, 0), |(first, last), frame| {
+            (frame.time_ns.min(first), frame.time_ns.max(last))
+        })
+    };
+    let mut ours = ours;
+    let mut theirs = theirs;
+    let (ours, theirs) = (ends(&mut ours), ends(&mut theirs));
+    let first = ours.0.max(theirs.0).saturating_add(slack);
+    let last = ours.1.min(theirs.1).saturating_sub(slack);
+    first..last.saturating_add(1)
+}
+
+/// Frames of one side that have not found their like yet.
+struct Left<'a> {
+    frames: Vec<(&'a Frame<'a>, Layers)>,
+    is_paired: Vec<bool>,
+}
+
+impl<'a> Left<'a> {
+    fn new(frames: Vec<&'a Frame<'a>>, capture: &Capture<'_>) -> Self {
+        let with_layers = |frame| (frame, Layers::of(frame, capture.interface(frame).link_type));
+        Self {
+            is_paired: vec![false; frames.len()],
+            frames: frames.into_iter().map(with_layers).collect(),
+        }
+    }
+
+    fn side(&self, index: usize) -> Side<'_> {
+        let (frame, layers) = &self.frames[index];
+        Side { frame, layers }
+    }
+
+    fn indices(&self) -> Vec<usize> {
+        (0..self.frames.len())
+            .filter(|&index| !self.is_paired[index])
+            .collect()
+    }
+
+    /// Passes over what lies outside of `span`; how many frames that are.
+    fn excuse(&mut self, span: &Range<u64>) -> usize {
+        let mut excused = 0;
+        for index in self.indices() {
+            if !span.contains(&self.frames[index].0.time_ns) {
+                self.is_paired[index] = true;
+                excused += 1;
+            }
+        }
+        excused
+    }
+
+    fn rest(self) -> Vec<&'a Frame<'a>> {
+        let frames = self.frames.into_iter().zip(self.is_paired);
+        frames
+            .filter(|(_, is_paired)| !is_paired)
+            .map(|((frame, _), _)| frame)
+            .collect()
+    }
+}
+
+struct Search<'a> {
+    /// Ours, theirs.
+    left: [Left<'a>; 2],
+    cut: usize,
+    digester: Digester,
+    pairs: Vec<Pair<'a>>,
+}
+
+impl<'a> Search<'a> {
+    /// Pairs that differ in named ways only: first those that share most.
+    fn named(&mut self) {
+        for key in [
+            keys::behind_checksums as Key,
+            keys::behind_tags,
+            keys::behind_link,
+        ] {
+            self.pass(key, true);
+        }
+    }
+
+    /// Pairs that differ otherwise.
+    fn alike(&mut self) {
+        let keys = [
+            keys::same_packet as Key,
+            keys::same_identity,
+            keys::same_sequence,
+            keys::same_end,
+            keys::same_start,
+        ];
+        for key in keys {
+            self.pass(key, false);
+        }
+    }
+
+    fn pass(&mut self, key: Key, only_named: bool) {
+        let [ours, theirs] = &self.left;
+        let digest = |side: Side<'_>| {
+            let mut has_key = false;
+            let digest = self
+                .digester
+                .digest(|hasher| has_key = key(side, self.cut, hasher));
+            has_key.then_some(digest)
+        };
+        let candidates = theirs.indices();
+        let candidates = candidates.into_iter();
+        let mut table =
+            Table::new(candidates.filter_map(|index| Some((digest(theirs.side(index))?, index))));
+        let mut found = Vec::new();
+        for one in ours.indices() {
+            let side = ours.side(one);
+            let mut differences = Differences::default();
+            let other = digest(side).and_then(|digest| {
+                table.take(digest, |index| {
+                    differences = relation::relate(side, theirs.side(index), self.cut).differences;
+                    !only_named || differences.are_named()
+                })
+            });
+            if let Some(other) = other {
+                found.push((one, other, differences));
+            }
+        }
+        for (one, other, differences) in found {
+            self.left[0].is_paired[one] = true;
+            self.left[1].is_paired[other] = true;
+            let frames = [self.left[0].frames[one].0, self.left[1].frames[other].0];
+            self.pairs.push(Pair {
+                frames,
+                differences,
+            });
+        }
+    }
+
+    /// Super-frames, on either side.
+    fn segmented(&mut self) -> Vec<Segmented<'a>> {
+        let mut all = Vec::new();
+        for (whole, parts) in [(0, 1), (1, 0)] {
+            let indices = self.left.each_ref().map(Left::indices);
+            let sides = [whole, parts].map(|at| {
+                let left = &self.left[at];
+                indices[at]
+                    .iter()
+                    .map(|&index| left.side(index))
+                    .collect::<Vec<_>>()
+            });
+            for (at, segments) in segments::find(&sides[0], &sides[1]) {
+                let at = indices[whole][at];
+                let segments: Vec<_> = segments.iter().map(|&at| indices[parts][at]).collect();
+                all.push((whole, at, segments));
+            }
+            for (side, at, segments) in all.iter().filter(|(side, ..)| *side == whole) {
+                self.left[*side].is_paired[*at] = true;
+                for &segment in segments {
+                    self.left[parts].is_paired[segment] = true;
+                }
+            }
+        }
+        let segmented = |(side, at, segments): (usize, usize, Vec<usize>)| Segmented {
+            is_ours: side == 0,
+            whole: self.left[side].frames[at].0,
+            segments: segments
+                .iter()
+                .map(|&at| self.left[1 - side].frames[at].0)
+                .collect(),
+        };
+        all.into_iter().map(segmented).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

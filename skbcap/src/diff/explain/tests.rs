@@ -1,0 +1,463 @@
+//! Each named difference, alone; and captures that were changed at random.
+
+use etherparse::PacketBuilder;
+use proptest::prelude::*;
+
+use super::*;
+use crate::diff::{Interface, Options, compare, text};
+use crate::pcapng::LinkType;
+
+const HOST: [u8; 4] = [10, 0, 0, 1];
+const PEER: [u8; 4] = [10, 0, 0, 2];
+
+fn udp(number: u16, payload: &[u8]) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+        .ipv4(HOST, PEER, 64)
+        .udp(5000, 53);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, payload).unwrap();
+    frame[18..20].copy_from_slice(&number.to_be_bytes());
+    ip_checksum(&mut frame);
+    frame
+}
+
+fn tcp(sequence: u32, id: u16, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+        .ipv4(HOST, PEER, 64)
+        .tcp(5000, 80, sequence, 1000);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, payload).unwrap();
+    frame[18..20].copy_from_slice(&id.to_be_bytes());
+    frame[47] = flags;
+    ip_checksum(&mut frame);
+    frame
+}
+
+fn ip_checksum(frame: &mut [u8]) {
+    frame[24..26].fill(0);
+    let words = frame[14..34].chunks(2);
+    let mut sum: u32 = words
+        .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]))
+        .sum();
+    sum = (sum >> 16) + (sum & 0xffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    frame[24..26].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+}
+
+/// As with `CHECKSUM_PARTIAL`.
+fn unfinished(mut udp: Vec<u8>) -> Vec<u8> {
+    let len = udp.len() as u32 - 34;
+    let words = udp[26..34].chunks(2);
+    let sum: u32 = words
+        .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]))
+        .sum();
+    let sum = sum + 17 + len;
+    let sum = (sum >> 16) + (sum & 0xffff);
+    udp[40..42].copy_from_slice(&(sum as u16).to_be_bytes());
+    udp
+}
+
+fn tagged(frame: &[u8], vid: u8) -> Vec<u8> {
+    [&frame[..12], &[0x81, 0, 0, vid], &frame[12..]].concat()
+}
+
+fn cooked(frame: &[u8]) -> Vec<u8> {
+    [&[0, 4, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0], &frame[12..]].concat()
+}
+
+fn capture_of<'a>(frames: &'a [Vec<u8>], link_type: LinkType, snaplen: u32) -> Capture<'a> {
+    let frame = |(index, data): (usize, &'a Vec<u8>)| Frame {
+        number: index as u64 + 1,
+        time_ns: 1_000_000_000 * (index as u64 + 1),
+        interface: 0,
+        len: data.len() as u32,
+        data: &data[..data.len().min(snaplen as usize)],
+        comment: None,
+    };
+    Capture {
+        frames: frames.iter().enumerate().map(frame).collect(),
+        interfaces: vec![Interface {
+            name: Some("eth0".into()),
+            link_type,
+            snaplen,
+        }],
+        trouble: None,
+    }
+}
+
+fn capture(frames: &[Vec<u8>]) -> Capture<'_> {
+    capture_of(frames, LinkType::ETHERNET, 262_144)
+}
+
+fn explained<'a>(ours: &'a Capture<'a>, theirs: &'a Capture<'a>) -> Explanation<'a> {
+    explain(compare(ours, theirs, &Options::default()), &[], None)
+}
+
+/// The only pair's differences and fields, both ways round.
+#[track_caller]
+fn assert_pair(
+    ours: &Capture<'_>,
+    theirs: &Capture<'_>,
+    differences: &[Difference],
+    fields: &[&str],
+) {
+    for (ours, theirs) in [(ours, theirs), (theirs, ours)] {
+        let explanation = explained(ours, theirs);
+        assert_eq!(explanation.pairs.len(), 1, "{explanation:?}");
+        assert!(explanation.only.iter().all(Vec::is_empty));
+        let relation = &explanation.relation(&explanation.pairs[0]);
+        assert_eq!(relation.differences, explanation.pairs[0].differences);
+        let found: Vec<_> = relation.differences.iter().collect();
+        assert_eq!(found, differences, "{relation:?}");
+        let names: Vec<_> = relation
+            .fields
+            .iter()
+            .map(|field| field.name.as_str())
+            .collect();
+        assert_eq!(names, fields);
+        assert!(!explanation.is_equal());
+        let report = compare(ours, theirs, &Options::default());
+        let is_equal = explain(report, differences, None).is_equal();
+        assert_eq!(is_equal, !differences.contains(&Difference::Bytes));
+    }
+}
+
+#[test]
+fn a_checksum_filled_in_later_has_a_name_and_a_wrong_one_has_not() {
+    let right = [udp(1, b"hello")];
+    let partial = [unfinished(right[0].clone())];
+    let mut wrong = right.clone();
+    wrong[0][41] ^= 1;
+    let (right, partial, wrong) = (capture(&right), capture(&partial), capture(&wrong));
+    assert_pair(&right, &partial, &[Difference::Checksum], &["udp.checksum"]);
+    assert_pair(&right, &wrong, &[Difference::Bytes], &["udp.checksum"]);
+    assert_pair(&partial, &wrong, &[Difference::Bytes], &["udp.checksum"]);
+}
+
+#[test]
+fn a_tag_of_one_side_has_a_name_and_another_tag_has_not() {
+    let plain = [udp(1, b"hello")];
+    let (one, other) = ([tagged(&plain[0], 5)], [tagged(&plain[0], 6)]);
+    let twice = [tagged(&one[0], 7)];
+    let partial = [unfinished(plain[0].clone())];
+    let (plain, one, other) = (capture(&plain), capture(&one), capture(&other));
+    assert_pair(&plain, &one, &[Difference::Vlan], &[]);
+    assert_pair(&one, &capture(&twice), &[Difference::Vlan], &[]);
+    assert_pair(&one, &other, &[Difference::Bytes], &["vlan.vid"]);
+    let both = [Difference::Checksum, Difference::Vlan];
+    assert_pair(&one, &capture(&partial), &both, &["udp.checksum"]);
+}
+
+#[test]
+fn a_cooked_header_is_equal_behind_it() {
+    let ethernet = [udp(1, b"hello")];
+    let (sll, raw) = ([cooked(&ethernet[0])], [ethernet[0][14..].to_vec()]);
+    let sll2 = [[&[8, 0][..], &[0; 18], &raw[0]].concat()];
+    let others = [
+        capture_of(&sll, LinkType(113), 262_144),
+        capture_of(&sll2, LinkType(276), 262_144),
+        capture_of(&raw, LinkType::RAW, 262_144),
+    ];
+    let ethernet = capture(&ethernet);
+    for other in &others {
+        assert_pair(&ethernet, other, &[Difference::Cooked], &[]);
+    }
+    assert_pair(&others[0], &others[2], &[Difference::Cooked], &[]);
+    let cut = [udp(1, &[7; 300])];
+    let sll = [cooked(&cut[0])];
+    let (cut, sll) = (
+        capture_of(&cut, LinkType::ETHERNET, 96),
+        capture_of(&sll, LinkType(113), 96),
+    );
+    assert_pair(&cut, &sll, &[Difference::Cooked], &[]);
+}
+
+#[test]
+fn a_cut_that_the_snaplen_explains_is_equal() {
+    let frames = [udp(1, &[7; 200])];
+    let (whole, cut) = (
+        capture(&frames),
+        capture_of(&frames, LinkType::ETHERNET, 96),
+    );
+    let explanation = explained(&whole, &cut);
+    assert!(explanation.is_equal());
+    assert_eq!((explanation.matched, explanation.snaplen), (1, 1));
+    let mut short = capture(&frames);
+    short.frames[0].data = &short.frames[0].data[..60];
+    assert_pair(&whole, &short, &[Difference::Cut], &[]);
+}
+
+#[test]
+fn order_counts_unless_ignored() {
+    let frames = [udp(1, b"a"), udp(2, b"b"), udp(3, b"c")];
+    let turned = [udp(2, b"b"), udp(1, b"a"), udp(3, b"c")];
+    let (frames, turned) = (capture(&frames), capture(&turned));
+    let explanation = explained(&frames, &turned);
+    assert_eq!(
+        (explanation.matched, explanation.count(Difference::Order)),
+        (3, 1)
+    );
+    assert!(!explanation.is_equal());
+    let report = compare(&frames, &turned, &Options::default());
+    assert!(explain(report, &[Difference::Order], None).is_equal());
+}
+
+fn segments() -> (Vec<u8>, Vec<Vec<u8>>) {
+    let payload: Vec<u8> = (0..250).collect();
+    let parts = payload.chunks(100).enumerate();
+    let part = |(number, part): (usize, &[u8])| {
+        let flags = [0x90, 0x10, 0x19][number];
+        tcp(7000 + 100 * number as u32, 40 + number as u16, flags, part)
+    };
+    (tcp(7000, 40, 0x99, &payload), parts.map(part).collect())
+}
+
+#[test]
+fn a_super_frame_is_its_segments() {
+    let (whole, parts) = segments();
+    let whole = [udp(1, b"x"), whole];
+    let parts = [parts, vec![udp(1, b"x")]].concat();
+    let (ours, theirs) = (capture(&whole), capture(&parts));
+    for (ours, theirs) in [(&ours, &theirs), (&theirs, &ours)] {
+        let explanation = explained(ours, theirs);
+        assert_eq!(
+            explanation.count(Difference::Segmentation),
+            1,
+            "{explanation:?}"
+        );
+        assert_eq!(explanation.segmented[0].segments.len(), 3);
+        assert!(explanation.pairs.is_empty() && !explanation.is_equal());
+        let report = compare(ours, theirs, &Options::default());
+        assert!(explain(report, &[Difference::Segmentation], None).is_equal());
+    }
+}
+
+#[test]
+fn segments_that_are_not_the_super_frame_s_are_told() {
+    let (whole, parts) = segments();
+    let whole = [whole];
+    for change in 0..6 {
+        let mut parts = parts.clone();
+        match change {
+            0 => parts[1][60] ^= 1,    // payload
+            1 => parts[0][47] |= 8,    // PSH on the first
+            2 => parts[2][47] &= !1,   // no FIN on the last
+            3 => parts[1][19] ^= 0x40, // IP id
+            4 => drop(parts.remove(1)),
+            _ => parts[1][47] |= 0x80, // CWR not on the first
+        }
+        let (ours, theirs) = (capture(&whole), capture(&parts));
+        let explanation = explained(&ours, &theirs);
+        assert!(explanation.segmented.is_empty(), "{change}");
+        assert!(explanation.count(Difference::Bytes) > 0 && !explanation.is_equal());
+    }
+}
+
+#[test]
+fn udp_is_segmented_too() {
+    let payload: Vec<u8> = (0..250).collect();
+    let whole = [udp(9, &payload)];
+    let parts = payload.chunks(100).enumerate();
+    let parts: Vec<_> = parts.map(|(at, part)| udp(9 + at as u16, part)).collect();
+    let (ours, theirs) = (capture(&whole), capture(&parts));
+    assert_eq!(explained(&ours, &theirs).segmented.len(), 1);
+}
+
+/// Behind the hop-by-hop header that says how long it is, with an IPv6 length of 0.
+#[test]
+fn a_big_tcp_frame_of_ipv6_is_its_segments() {
+    let packet = |sequence, payload: &[u8]| {
+        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+            .ipv6([1; 16], [2; 16], 64)
+            .tcp(5000, 80, sequence, 1000);
+        let mut frame = Vec::new();
+        builder.write(&mut frame, payload).unwrap();
+        frame
+    };
+    let payload: Vec<u8> = (0..70_000u32).map(|n| (n / 7) as u8).collect();
+    let mut whole = packet(u32::MAX - 999, &payload[..1000]);
+    whole.extend(&payload[1000..]);
+    whole[18..20].fill(0);
+    whole[20] = 0;
+    let jumbo = (payload.len() as u32 + 28).to_be_bytes();
+    whole.splice(54..54, [&[6, 0, 0xc2, 4][..], &jumbo].concat());
+    let parts = payload.chunks(1400).enumerate();
+    let parts: Vec<_> = parts
+        .map(|(at, part)| packet((1400 * at as u32).wrapping_add(u32::MAX - 999), part))
+        .collect();
+    let whole = [whole];
+    let (ours, theirs) = (capture(&whole), capture(&parts));
+    let explanation = explained(&ours, &theirs);
+    assert_eq!(explanation.segmented.len(), 1, "{:?}", explanation.pairs);
+    assert_eq!(explanation.segmented[0].segments.len(), 50);
+    assert!(explanation.only.iter().all(Vec::is_empty));
+}
+
+#[test]
+fn frames_outside_the_common_time_are_excused() {
+    let frames: Vec<_> = (1..=6).map(|number| udp(number, b"x")).collect();
+    let ours = capture(&frames);
+    let mut theirs = capture(&frames);
+    theirs.frames.drain(..2);
+    let window = |slack| {
+        let report = compare(&ours, &theirs, &Options::default());
+        explain(report, &[], Some(Duration::from_secs(slack)))
+    };
+    assert_eq!(explained(&ours, &theirs).only[0].len(), 2);
+    assert!(window(0).is_equal());
+    assert_eq!(window(0).outside, [2, 0]);
+    let mut gap = theirs.clone();
+    gap.frames.remove(1);
+    let report = compare(&ours, &gap, &Options::default());
+    let explanation = explain(report, &[], Some(Duration::ZERO));
+    assert_eq!(
+        (explanation.outside, explanation.only[0].len()),
+        ([2, 0], 1)
+    );
+}
+
+/// Where a field of the frames here lies.
+fn field(offset: usize) -> &'static str {
+    match offset {
+        0..6 => "eth.dst",
+        6..12 => "eth.src",
+        12..14 => "eth.type",
+        14 => "ipv4.",
+        15 => "ipv4.",
+        16..18 => "ipv4.len",
+        18..20 => "ipv4.id",
+        20..22 => "ipv4.f",
+        22 => "ipv4.ttl",
+        23 => "ipv4.protocol",
+        24..26 => "ipv4.checksum",
+        26..30 => "ipv4.src",
+        30..34 => "ipv4.dst",
+        34..36 => "udp.srcport",
+        36..38 => "udp.dstport",
+        38..40 => "udp.length",
+        40..42 => "udp.checksum",
+        _ => "payload+",
+    }
+}
+
+fn frames(count: u16) -> Vec<Vec<u8>> {
+    let frame = |number| udp(number, format!("frame {number} of some").as_bytes());
+    (1..=count).map(frame).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_flipped_byte_is_found_and_named(
+        count in 1u16..30, which: proptest::sample::Index, at: proptest::sample::Index, bits in 1u8..,
+    ) {
+        let ours = frames(count);
+        let mut theirs = ours.clone();
+        let which = which.index(theirs.len());
+        let at = at.index(theirs[which].len());
+        theirs[which][at] ^= bits;
+        let (ours, theirs) = (capture(&ours), capture(&theirs));
+        let explanation = explained(&ours, &theirs);
+        prop_assert_eq!(explanation.matched, usize::from(count) - 1);
+        prop_assert_eq!(explanation.pairs.len(), 1);
+        let pair = &explanation.pairs[0];
+        prop_assert_eq!(pair.frames.map(|frame| frame.number), [which as u64 + 1; 2]);
+        let fields = explanation.relation(pair).fields;
+        prop_assert_eq!(fields.len(), 1);
+        prop_assert_eq!(fields[0].len, 1);
+        prop_assert_eq!(fields[0].offsets[0], at);
+        prop_assert!(fields[0].name.starts_with(field(at)), "{} at {}", fields[0].name, at);
+        // A checksum can become the unfinished one, or 0, by chance.
+        if !fields[0].name.ends_with("checksum") {
+            prop_assert_eq!(pair.differences.iter().collect::<Vec<_>>(), [Difference::Bytes]);
+        }
+        let mut out = Vec::new();
+        text::write(&mut out, &explanation, 10, true).unwrap();
+    }
+
+    #[test]
+    fn dropped_doubled_and_turned_frames_are_found(
+        count in 4u16..30, dropped: proptest::sample::Index, doubled: proptest::sample::Index, turned: proptest::sample::Index,
+    ) {
+        let ours = frames(count);
+        let dropped = dropped.index(ours.len());
+        let mut theirs = ours.clone();
+        theirs.remove(dropped);
+        let mutated = capture(&theirs);
+        let whole = capture(&ours);
+        let explanation = explained(&whole, &mutated);
+        prop_assert_eq!(explanation.only[0].len(), 1);
+        prop_assert_eq!(explanation.only[0][0].number, dropped as u64 + 1);
+        prop_assert!(explanation.only[1].is_empty() && explanation.pairs.is_empty());
+        prop_assert_eq!(explanation.reordered, 0);
+
+        let mut theirs = ours.clone();
+        let doubled = doubled.index(ours.len());
+        theirs.insert(doubled, ours[doubled].clone());
+        let mutated = capture(&theirs);
+        let explanation = explained(&whole, &mutated);
+        prop_assert_eq!(explanation.only[1].len(), 1);
+        prop_assert_eq!(explanation.only[1][0].number, doubled as u64 + 2);
+        prop_assert!(explanation.only[0].is_empty() && explanation.pairs.is_empty());
+
+        let mut theirs = ours.clone();
+        let turned = turned.index(ours.len() - 1);
+        theirs.swap(turned, turned + 1);
+        let mutated = capture(&theirs);
+        let explanation = explained(&whole, &mutated);
+        prop_assert_eq!(explanation.matched, usize::from(count));
+        prop_assert_eq!(explanation.count(Difference::Order), 1);
+    }
+
+    #[test]
+    fn a_frame_cut_short_is_found(
+        count in 1u16..20, which: proptest::sample::Index, at: proptest::sample::Index,
+    ) {
+        let frames = frames(count);
+        let ours = capture(&frames);
+        let mut theirs = capture(&frames);
+        let which = which.index(theirs.frames.len());
+        let frame = &mut theirs.frames[which];
+        // Its addresses and its id must be there for it to be found.
+        frame.data = &frame.data[..38 + at.index(frame.data.len() - 38)];
+        let explanation = explained(&ours, &theirs);
+        prop_assert_eq!(explanation.pairs.len(), 1);
+        prop_assert_eq!(explanation.pairs[0].differences.iter().collect::<Vec<_>>(), [Difference::Cut]);
+        prop_assert_eq!(explanation.pairs[0].frames[1].number, which as u64 + 1);
+    }
+
+    /// Any bytes as any link type, in any number: nothing panics, and no frame is lost.
+    #[test]
+    fn any_frames_are_told(
+        ours in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..90), 0..12),
+        theirs in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..90), 0..12),
+        mutations in proptest::collection::vec((0usize..12, any::<proptest::sample::Index>(), any::<u8>()), 0..20),
+        types in (0usize..5, 0usize..5),
+        snaplen in 1u32..100,
+    ) {
+        let (whole, parts) = segments();
+        let mut ours = [ours, frames(3), vec![whole, tagged(&frames(1)[0], 3)]].concat();
+        let theirs = [theirs, frames(2), parts].concat();
+        for (which, at, value) in mutations {
+            let which = which % ours.len();
+            if !ours[which].is_empty() {
+                let at = at.index(ours[which].len());
+                ours[which][at] = value;
+            }
+        }
+        let types = [types.0, types.1].map(|at| LinkType([1, 113, 276, 101, 147][at]));
+        let one = capture_of(&ours, types[0], snaplen);
+        let other = capture_of(&theirs, types[1], 262_144);
+        let explanation = explained(&one, &other);
+        let mut found = [explanation.matched + explanation.pairs.len(); 2];
+        for segmented in &explanation.segmented {
+            let whole = usize::from(!segmented.is_ours);
+            found[whole] += 1;
+            found[1 - whole] += segmented.segments.len();
+        }
+        let lens = explanation.only.each_ref().map(Vec::len);
+        prop_assert_eq!([found[0] + lens[0], found[1] + lens[1]], [ours.len(), theirs.len()]);
+        let mut out = Vec::new();
+        text::write(&mut out, &explanation, 100, true).unwrap();
+        crate::diff::json::write(&mut out, &explanation, ["a".as_ref(), "b".as_ref()]).unwrap();
+    }
+}
