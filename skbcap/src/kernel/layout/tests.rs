@@ -68,6 +68,7 @@ fn types(kernel: Kernel) -> Btf {
     );
     let tag = b.union("", 4, &[("vlan_all", u32_id, 0, 0), ("", halves, 0, 0)]);
     let mut skb: Vec<Field> = vec![
+        ("next", pointer, 0, 0),
         ("dev", pointer, 128, 0),
         ("sk", pointer, 192, 0),
         ("len", u32_id, 256, 0),
