@@ -121,8 +121,9 @@ fn place(payload: &[u8]) -> Result<(u64, u64)> {
 pub(crate) fn sendfile_17_frags() -> Result<()> {
     let pair = Pair::new("sendfile")?;
     // On a busy machine a stream is slow, and TCP makes small super-frames of a slow one
-    // (net/ipv4/tcp_output.c: tcp_tso_autosize).
-    pair.a.sysctl("net/ipv4/tcp_min_tso_segs", "64")?;
+    // (net/ipv4/tcp_output.c: tcp_tso_autosize). 45 segments of 1448 bytes are as many as a frame
+    // may have before the device's limit of 64 KiB has it cut up.
+    pair.a.sysctl("net/ipv4/tcp_min_tso_segs", "45")?;
     let file = out("file");
     let file = file.to_str().context("an odd name")?;
     words_of(&format!("traffic stream-file file={file} bytes={BULK}")).status()?;
