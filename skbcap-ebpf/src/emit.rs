@@ -19,10 +19,11 @@ use skbcap_common::{
 
 use crate::{
     config::config,
+    copy::{self, Plan},
     filter, identity,
     maps::{CONTROL, DOORBELL, DROPS, SEGMENTS},
     memory::{add, locked_add, opaque},
-    skb::{self, Device, Plan, SharedInfo, Skb, Source},
+    skb::{Device, SharedInfo, Skb, Source},
 };
 
 /// Takes the frame at `skb`, if it is wanted and there is room.
@@ -121,7 +122,7 @@ unsafe fn take_marked<S: Source>(skb: u64, hook: Hook, cpu: u32, control: *mut C
         write_volatile(&raw mut (*header).flags, device.flags.union(socket_flag).0);
 
         let to = record.add(HEADER_LEN as usize);
-        let copied = skb::copy(to, &skb, &shared_info, &plan, control, cpu);
+        let copied = copy::copy(to, &skb, &shared_info, &plan, control, cpu);
         let record_len = record_len(copied.len as u32);
         (*header).record_len = record_len;
         (*header).captured_len = copied.len as u32;

@@ -7,6 +7,7 @@
 #![feature(asm_experimental_arch)]
 
 mod config;
+mod copy;
 mod emit;
 mod filter;
 mod identity;
