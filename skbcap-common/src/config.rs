@@ -18,10 +18,10 @@ pub const SHARED_INFO_WINDOW: usize = 64;
 pub struct Config {
     /// [`crate::VERSION`].
     pub version: u32,
-    /// Possible CPUs: there is a control block for each.
+    /// Possible CPUs: there are two control blocks for each.
     pub cpus: u32,
-    /// Segments of each ring.
-    pub segments: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Nominal bytes of a segment: a record begins below this.
     pub segment_len: u32,
     /// The most bytes of a frame to capture: at least 1, at most [`crate::MAX_SNAPLEN`].

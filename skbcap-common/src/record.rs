@@ -16,6 +16,8 @@ pub enum Hook {
     Kprobe = 1,
     /// The tracepoint `net_dev_queue`, inside the same function, after egress tc and nft.
     Queue = 2,
+    /// The same tracepoint as a net under the kprobe: the frame is one that the kprobe missed.
+    Net = 3,
 }
 
 impl Hook {
@@ -25,6 +27,7 @@ impl Hook {
         match byte {
             1 => Some(Self::Kprobe),
             2 => Some(Self::Queue),
+            3 => Some(Self::Net),
             _ => None,
         }
     }
@@ -113,7 +116,7 @@ pub struct RecordHeader {
     pub ip_summed: u8,
     /// `CLOCK_MONOTONIC` in nanoseconds (`bpf_ktime_get_ns`), read when the hook was entered.
     pub time_ns: u64,
-    /// Counts the frames this CPU and hook wanted (captured or dropped), from 0: a gap is a drop.
+    /// Counts the frames that were wanted on this ring (captured or dropped), from 0: a gap is a drop.
     pub sequence: u64,
     /// [`Flags`].
     pub flags: u32,
@@ -143,12 +146,13 @@ pub struct RecordHeader {
     pub len: u32,
     /// Bytes of the frame that follow this header.
     pub captured_len: u32,
-    /// Frames of this interface that this CPU and hook had dropped before this one, wrapping.
+    /// Frames of this interface that had been dropped on this ring before this one, wrapping.
     pub dropped: u32,
     /// `skb_shared_info.gso_type`: `SKB_GSO_*` bits.
     pub gso_type: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Which of its CPU's rings this record was written to: 0, or 1 if the CPU was in the middle of
+    /// another frame.
+    pub level: u32,
 }
 
 const _: () = {
@@ -173,7 +177,7 @@ const _: () = {
     assert!(offset_of!(RecordHeader, captured_len) == 104);
     assert!(offset_of!(RecordHeader, dropped) == 108);
     assert!(offset_of!(RecordHeader, gso_type) == 112);
-    assert!(offset_of!(RecordHeader, reserved) == 116);
+    assert!(offset_of!(RecordHeader, level) == 116);
 };
 
 /// Bytes of a record's header.

@@ -12,7 +12,9 @@ mod emit;
 mod filter;
 mod identity;
 mod maps;
+mod marks;
 mod memory;
+mod net;
 mod peek;
 mod skb;
 
@@ -22,13 +24,13 @@ use aya_ebpf::{
 };
 use skbcap_common::Hook;
 
-use crate::skb::{ByAddress, ByType};
+use crate::skb::ByType;
 
 /// At the entry of `__dev_queue_xmit(skb, sb_dev)`: `skb->data` is the start of the frame.
 #[kprobe]
 fn dev_queue_xmit(ctx: ProbeContext) -> u32 {
     if let Some(skb) = ctx.arg::<*const u8>(0) {
-        emit::take::<ByAddress>(skb as u64, Hook::Kprobe);
+        net::take_and_mark(skb as u64);
     }
     0
 }
@@ -38,6 +40,14 @@ fn dev_queue_xmit(ctx: ProbeContext) -> u32 {
 fn net_dev_queue(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     emit::take::<ByType>(skb as u64, Hook::Queue);
+    0
+}
+
+/// At the same tracepoint, but only what the kprobe has missed.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn net(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    net::take_missed(skb as u64);
     0
 }
 

@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use skbcap_common::{Control, Peek, control::InterfaceDropsTable};
 
-/// A control block for each possible CPU. The loader sets the number of entries.
+/// Two control blocks for each possible CPU ([`Control`]). The loader sets the number of entries.
 #[map]
 pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 

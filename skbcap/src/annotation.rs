@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use skbcap_common::{Context, Flags};
+use skbcap_common::{Context, Flags, Hook};
 
 use crate::decode::Frame;
 use crate::escape::{escape_into, unescape};
@@ -24,6 +24,8 @@ pub struct Annotation<Name> {
     pub tgid: u32,
     /// `ctx=`: what the CPU was doing.
     pub context: Context,
+    /// `hook=net`: the kprobe missed the frame, and the net under it took it.
+    pub net: bool,
     /// `cut=`: why the bytes end early, if not by the snapshot length.
     pub cut: Option<Cut>,
 }
@@ -62,6 +64,7 @@ impl<'a> Annotation<&'a [u8]> {
             pid: frame.header.pid,
             tgid: frame.header.tgid,
             context: frame.context(),
+            net: frame.hook() == Hook::Net,
             cut,
         }
     }
@@ -73,6 +76,7 @@ impl<'a> Annotation<&'a [u8]> {
             pid,
             tgid,
             context,
+            net,
             cut,
         } = self;
         line.clear();
@@ -84,6 +88,9 @@ impl<'a> Annotation<&'a [u8]> {
             " pid={pid} tgid={tgid} ctx={}",
             context_word(*context)
         );
+        if *net {
+            line.push_str(" hook=net");
+        }
         if let Some(cut) = cut {
             let _ = write!(line, " cut={}", cut.word());
         }
@@ -104,6 +111,7 @@ struct Key {
     pid: u32,
     tgid: u32,
     context: u8,
+    hook: u8,
     flags: u32,
 }
 
@@ -126,6 +134,7 @@ impl Comments {
             pid: header.pid,
             tgid: header.tgid,
             context: header.context,
+            hook: header.hook,
             flags: header.flags,
         };
         let place = (header.pid as usize * 4 + usize::from(header.context % 4)) % Self::PLACES;
@@ -171,15 +180,23 @@ impl Annotation<Vec<u8>> {
         let context = value("ctx")
             .and_then(context_of)
             .ok_or(ParseError { key: "ctx" })?;
-        let cut = match words.find_map(|word| word.strip_prefix("cut=")) {
-            None => None,
-            Some(word) => Some(Cut::of_word(word).ok_or(ParseError { key: "cut" })?),
-        };
+        let (mut net, mut cut) = (false, None);
+        for word in words {
+            if let Some(hook) = word.strip_prefix("hook=") {
+                net = hook == "net";
+                if !net {
+                    return Err(ParseError { key: "hook" });
+                }
+            } else if let Some(word) = word.strip_prefix("cut=") {
+                cut = Some(Cut::of_word(word).ok_or(ParseError { key: "cut" })?);
+            }
+        }
         Ok(Self {
             comm,
             pid,
             tgid,
             context,
+            net,
             cut,
         })
     }
@@ -236,13 +253,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn line(comm: &[u8], cut: Option<Cut>) -> String {
+    fn line(comm: &[u8], net: bool, cut: Option<Cut>) -> String {
         let mut line = "what was there before".to_owned();
         Annotation {
             comm,
             pid: 2214,
             tgid: 2211,
             context: Context::Task,
+            net,
             cut,
         }
         .write(&mut line);
@@ -251,26 +269,33 @@ mod tests {
 
     #[test]
     fn the_keys_stand_in_their_order() {
-        assert_eq!(line(b"curl", None), "comm=curl pid=2214 tgid=2211 ctx=task");
         assert_eq!(
-            line(b"curl", Some(Cut::Bound)),
+            line(b"curl", false, None),
+            "comm=curl pid=2214 tgid=2211 ctx=task"
+        );
+        assert_eq!(
+            line(b"curl", false, Some(Cut::Bound)),
             "comm=curl pid=2214 tgid=2211 ctx=task cut=bound"
+        );
+        assert_eq!(
+            line(b"curl", true, Some(Cut::Bound)),
+            "comm=curl pid=2214 tgid=2211 ctx=task hook=net cut=bound"
         );
     }
 
     #[test]
     fn a_process_cannot_forge_a_key() {
         assert_eq!(
-            line(b"x pid=1", None),
+            line(b"x pid=1", false, None),
             r"comm=x\x20pid\x3d1 pid=2214 tgid=2211 ctx=task"
         );
         assert_eq!(
-            line(b"x\npid=1", None),
+            line(b"x\npid=1", false, None),
             r"comm=x\x0apid\x3d1 pid=2214 tgid=2211 ctx=task"
         );
-        assert_eq!(line(b"", None), "comm= pid=2214 tgid=2211 ctx=task");
+        assert_eq!(line(b"", false, None), "comm= pid=2214 tgid=2211 ctx=task");
         assert_eq!(
-            line("café".as_bytes(), None),
+            line("café".as_bytes(), false, None),
             "comm=café pid=2214 tgid=2211 ctx=task"
         );
     }
@@ -285,6 +310,7 @@ mod tests {
                 pid: 1,
                 tgid: 2,
                 context: Context::Softirq,
+                net: false,
                 cut: Some(Cut::Unreadable),
             })
         );
@@ -302,6 +328,7 @@ mod tests {
             ("comm=a pid=1 tgid=4294967296 ctx=task", "tgid"),
             ("comm=a pid=1 tgid=1 ctx=nmi", "ctx"),
             ("comm=a pid=1 tgid=1 ctx=task cut=short", "cut"),
+            ("comm=a pid=1 tgid=1 ctx=task hook=kprobe", "hook"),
         ] {
             assert_eq!(
                 Annotation::parse(comment),
@@ -318,14 +345,15 @@ mod tests {
             pid: u32,
             tgid: u32,
             context in 0u8..4,
+            net: bool,
             cut in proptest::option::of(prop_oneof![Just(Cut::Unreadable), Just(Cut::Bound)]),
         ) {
             let context = Context::from_byte(context);
             let mut line = String::new();
-            Annotation { comm: comm.as_slice(), pid, tgid, context, cut }.write(&mut line);
+            Annotation { comm: comm.as_slice(), pid, tgid, context, net, cut }.write(&mut line);
             prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
-            prop_assert_eq!(line.split(' ').count(), 4 + usize::from(cut.is_some()));
-            prop_assert_eq!(Annotation::parse(&line), Ok(Annotation { comm, pid, tgid, context, cut }));
+            prop_assert_eq!(line.split(' ').count(), 4 + usize::from(net) + usize::from(cut.is_some()));
+            prop_assert_eq!(Annotation::parse(&line), Ok(Annotation { comm, pid, tgid, context, net, cut }));
         }
 
         #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use skbcap_common::{Flags, Hook, RecordHeader};
+use skbcap_common::{Flags, RecordHeader};
 
 use crate::escape::escape_into;
 use crate::link_type;
@@ -69,7 +69,7 @@ pub struct Seen {
 #[derive(Debug)]
 struct Device {
     current: Index,
-    /// For each CPU and hook, `dropped` of its last frame: the counts grow on their own.
+    /// For each ring, by CPU and level, `dropped` of its last frame: the counts grow on their own.
     last_dropped: Vec<[u32; 2]>,
     /// Drops counted to any of the device's interfaces.
     dropped: u64,
@@ -96,7 +96,7 @@ impl Interfaces {
     /// Counts a frame to its interface, which begins here if this is its first frame, or the first
     /// since the device got another name or type.
     ///
-    /// Frames of one CPU and hook must come in the order in which they were taken.
+    /// Frames of one ring must come in the order in which they were taken.
     pub fn see(&mut self, header: &RecordHeader) -> Seen {
         let key = Key {
             netns: header.netns,
@@ -177,9 +177,9 @@ impl Index {
 }
 
 impl Device {
-    /// Frames that this CPU and hook dropped since its last frame here.
+    /// Frames that were dropped on this ring since its last frame here.
     fn dropped_before(&mut self, header: &RecordHeader) -> u64 {
-        let hook = usize::from(header.hook == Hook::Queue as u8);
+        let level = usize::from(header.level != 0);
         let cpu = header.cpu as usize;
         if cpu >= MAX_CPUS {
             return 0;
@@ -187,7 +187,7 @@ impl Device {
         if cpu >= self.last_dropped.len() {
             self.last_dropped.resize(cpu + 1, [0; 2]);
         }
-        let last = &mut self.last_dropped[cpu][hook];
+        let last = &mut self.last_dropped[cpu][level];
         let since = header.dropped.wrapping_sub(*last);
         *last = header.dropped;
         since.into()
@@ -226,7 +226,6 @@ mod tests {
 
     fn header(ifindex: u32, name: &str, dev_type: u16) -> RecordHeader {
         let mut header = RecordHeader::new_zeroed();
-        header.hook = Hook::Kprobe as u8;
         header.netns = 4_026_531_840;
         header.ifindex = ifindex;
         header.ifname[..name.len()].copy_from_slice(name.as_bytes());
@@ -300,16 +299,16 @@ mod tests {
     #[test]
     fn drops_are_counted_between_frames_of_an_interface() {
         let mut interfaces = Interfaces::new();
-        let mut on = |cpu: u32, hook: Hook, dropped: u32| {
+        let mut on = |cpu: u32, level: u32, dropped: u32| {
             let mut header = header(2, "eth0", 1);
-            (header.cpu, header.hook, header.dropped) = (cpu, hook as u8, dropped);
+            (header.cpu, header.level, header.dropped) = (cpu, level, dropped);
             interfaces.see(&header).dropped
         };
-        assert_eq!(on(0, Hook::Kprobe, 3), 3, "before the first frame");
-        assert_eq!(on(1, Hook::Kprobe, 4), 4, "each CPU counts on its own");
-        assert_eq!(on(0, Hook::Kprobe, 3), 0);
-        assert_eq!(on(0, Hook::Queue, 1), 1, "and each hook");
-        assert_eq!(on(0, Hook::Kprobe, 5), 2);
+        assert_eq!(on(0, 0, 3), 3, "before the first frame");
+        assert_eq!(on(1, 0, 4), 4, "each CPU counts on its own");
+        assert_eq!(on(0, 0, 3), 0);
+        assert_eq!(on(0, 1, 1), 1, "and each of its rings");
+        assert_eq!(on(0, 0, 5), 2);
         let key = Key {
             netns: 4_026_531_840,
             ifindex: 2,

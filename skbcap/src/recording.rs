@@ -13,7 +13,10 @@
 //!
 //! Knows records and counters; nothing of what becomes of them.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    mem::offset_of,
+};
 
 use skbcap_common::{Hook, InterfaceDrops, RecordHeader, record::HEADER_LEN};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -53,6 +56,10 @@ pub struct Counters {
     /// Frames missed by the hook, and whether that is known.
     missed: u64,
     missed_known: u64,
+    /// From here on 0 in recordings made before there was a net.
+    seen_by_net: u64,
+    left_to_net: u64,
+    doubtful: u64,
 }
 
 impl Counters {
@@ -68,6 +75,9 @@ impl Counters {
             cut_short: stats.cut_short,
             missed: stats.missed.unwrap_or(0),
             missed_known: stats.missed.is_some().into(),
+            seen_by_net: stats.seen_by_net,
+            left_to_net: stats.left_to_net,
+            doubtful: stats.doubtful,
         }
     }
 
@@ -82,6 +92,23 @@ impl Counters {
         stats.dropped_unreadable = self.dropped_unreadable;
         stats.cut_short = self.cut_short;
         stats.missed = (self.missed_known != 0).then_some(self.missed);
+        stats.seen_by_net = self.seen_by_net;
+        stats.left_to_net = self.left_to_net;
+        stats.doubtful = self.doubtful;
+    }
+
+    /// From a chunk, which may be one of an older version, and then has fewer of them.
+    fn read(body: &[u8]) -> Option<Self> {
+        const OLDEST: usize = offset_of!(Counters, seen_by_net);
+        let mut counters = Self::default();
+        if body.len() < OLDEST {
+            return None;
+        }
+        counters
+            .as_mut_bytes()
+            .get_mut(..body.len())?
+            .copy_from_slice(body);
+        Some(counters)
     }
 }
 
@@ -273,7 +300,7 @@ impl Recording {
                         new_offset_ns: i64::read_from_bytes(offset).map_err(|_| short())?,
                     });
                 }
-                COUNTERS => counters = Counters::read_from_bytes(body).map_err(|_| short())?,
+                COUNTERS => counters = Counters::read(body).ok_or_else(short)?,
                 DROPS => drops.push(InterfaceDrops::read_from_bytes(body).map_err(|_| short())?),
                 _ => return Err(problem(at, format!("an unknown chunk of kind {kind}"))),
             }

@@ -27,7 +27,8 @@ use crate::{
     config::{Config, Output},
     geometry,
     kernel::{
-        load::{Kernel, LoadError, Maps, Options},
+        load::{Kernel, LoadError, Options},
+        maps::Maps,
         netns::Namespace,
         preflight::Preflight,
         setup,
@@ -79,16 +80,18 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         Ok(bases) => format!("fragments are read by the page bases from {}", bases.way),
         Err(why) => format!("fragments cannot be read: {why}"),
     });
-    debug(&|| match &facts.preempt_counts {
-        Ok(counts) => format!("contexts are told apart on {} CPUs", counts.addresses.len()),
+    debug(&|| match &facts.cpu_words {
+        Ok(words) => format!("contexts are told apart on {} CPUs", words.len()),
         Err(why) => format!("contexts cannot be told apart: {why}"),
     });
 
+    let net = hook == Hook::Kprobe && facts.queue_tracepoint;
     let rings = facts.online.len() as u32;
+    let spare = u32::from(net);
     let buffer = config
         .buffer_bytes
-        .unwrap_or_else(|| geometry::default_buffer_bytes(rings, config.snaplen));
-    let geometry = geometry::ring_geometry(buffer, rings, config.snaplen)?;
+        .unwrap_or_else(|| geometry::default_buffer_bytes(rings, config.snaplen, spare));
+    let geometry = geometry::ring_geometry(buffer, rings, config.snaplen, spare)?;
     debug(&|| {
         format!(
             "{rings} rings of {} segments, {} usable bytes each",
@@ -98,12 +101,13 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     });
     let (mut kernel, maps) = Kernel::load(&Options {
         hook,
+        net,
         geometry,
         snaplen: config.snaplen,
         netns: netns.as_ref().map(Namespace::inode),
         interfaces,
         layout: facts.layout,
-        preempt_count: facts.preempt_count_addresses(),
+        words: facts.words(),
         online: facts.online.iter().copied().collect(),
     })
     .inspect_err(|error| {
@@ -112,8 +116,9 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         }
     })?;
     if config.debug {
-        let effort = kernel.effort().unwrap_or_default();
-        debug(&|| format!("the program for {} is loaded: {effort}", place(hook)));
+        for effort in kernel.effort() {
+            debug(&|| format!("program {effort}"));
+        }
     }
 
     // From here on only the output's own name can be wrong: a file is emptied no sooner.
@@ -149,6 +154,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         &mut signals,
         &mut pipeline,
     );
+    // Hook and net end at the same moment; what is missed from then on is nobody's.
+    maps.end();
     let missed = kernel.missed(&facts.btf);
     kernel.detach()?;
     // Whatever went wrong with the rings, what was taken so far is not lost.

@@ -86,7 +86,7 @@ impl Pipeline {
         }
         self.last_wall_ns = wall_ns;
         if let Some(recorder) = &mut self.recorder {
-            recorder.record(frame.header.cpu, frame)?;
+            recorder.record(frame.ring(), frame)?;
         }
         match self.sink.frame(frame, wall_ns)? {
             Outcome::Written => {

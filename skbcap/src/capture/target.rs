@@ -14,10 +14,10 @@ use crate::{
     config::{Config, HookChoice, NetnsChoice},
     kernel::{
         btf::Btf,
+        cpu_words::{self, AllCpuWords, CpuWords},
         load,
         netns::{self, Namespace},
         page_base::{NotFound, PageBases, Ways},
-        preempt_count::{self, PreemptCounts},
         preflight::{Preflight, Types},
         setup,
     },
@@ -77,8 +77,10 @@ pub(super) fn check(mut preflight: Preflight) -> anyhow::Result<ExitCode> {
 pub(super) struct Facts {
     pub(super) btf: Btf,
     pub(super) layout: Layout,
+    /// Whether there is a tracepoint for the kprobe's net.
+    pub(super) queue_tracepoint: bool,
     pub(super) page_bases: Result<PageBases, NotFound>,
-    pub(super) preempt_counts: Result<PreemptCounts, preempt_count::Unknown>,
+    pub(super) cpu_words: Result<AllCpuWords, cpu_words::Unknown>,
     /// Possible CPUs, by number: one more than the last.
     pub(super) cpus: u32,
     pub(super) online: BTreeSet<u32>,
@@ -87,7 +89,10 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn of(preflight: Preflight) -> anyhow::Result<Self> {
         let Types {
-            btf, mut layout, ..
+            btf,
+            mut layout,
+            queue_tracepoint,
+            ..
         } = preflight.types?;
         let page_bases = preflight
             .page_bases
@@ -99,30 +104,25 @@ impl Facts {
         Ok(Self {
             btf,
             layout,
+            queue_tracepoint,
             page_bases,
-            preempt_counts: preflight
-                .preempt_counts
-                .context("the CPUs were not asked")?,
+            cpu_words: preflight.cpu_words.context("the CPUs were not asked")?,
             cpus: preflight.possible_cpus?.last().map_or(1, |last| last + 1),
             online: preflight.online_cpus?,
         })
     }
 
-    /// For each possible CPU, the address of its preemption counter, 0 where it isn't known.
-    pub(super) fn preempt_count_addresses(&self) -> Vec<u64> {
-        let address = |cpu| {
-            let counts = self.preempt_counts.as_ref().ok()?;
-            counts.addresses.get(&cpu).copied()
-        };
-        (0..self.cpus)
-            .map(|cpu| address(cpu).unwrap_or(0))
-            .collect()
+    /// For each possible CPU, where it keeps the words that the programs look at.
+    pub(super) fn words(&self) -> Vec<CpuWords> {
+        let words = |cpu| self.cpu_words.as_ref().ok()?.get(&cpu).copied();
+        let all = 0..self.cpus;
+        all.map(|cpu| words(cpu).unwrap_or_default()).collect()
     }
 }
 
 pub(super) fn place(hook: Hook) -> String {
     match hook {
-        Hook::Kprobe => format!("kprobe ({})", load::FUNCTION),
+        Hook::Kprobe | Hook::Net => format!("kprobe ({})", load::FUNCTION),
         Hook::Queue => format!("queue (tracepoint {})", load::TRACEPOINT),
     }
 }
@@ -147,7 +147,7 @@ pub(super) fn origin(
     let mut comments = vec![format!(
         "hook={} netns={} interfaces={} snaplen={}",
         match hook {
-            Hook::Kprobe => "kprobe",
+            Hook::Kprobe | Hook::Net => "kprobe",
             Hook::Queue => "queue",
         },
         netns.map_or_else(|| "all".to_owned(), |netns| netns.inode().to_string()),
@@ -157,7 +157,7 @@ pub(super) fn origin(
     if let Err(why) = &facts.page_bases {
         comments.push(format!("frames are cut before their first fragment: {why}"));
     }
-    if let Err(why) = &facts.preempt_counts {
+    if let Err(why) = &facts.cpu_words {
         comments.push(format!("ctx is unknown on this kernel: {why}"));
     }
     Origin {

@@ -4,17 +4,18 @@
 
 pub mod btf;
 pub mod capabilities;
+pub mod cpu_words;
 pub mod cpus;
 pub mod kallsyms;
 pub mod layout;
 pub mod load;
 pub mod mapped;
+pub mod maps;
 pub mod missed;
 pub mod netns;
 pub mod object;
 pub mod page_base;
 pub mod peek;
-pub mod preempt_count;
 pub mod preflight;
 pub mod refused;
 pub mod setup;

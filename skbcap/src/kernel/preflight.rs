@@ -16,11 +16,11 @@ use skbcap_common::config::Layout;
 
 use super::btf::{Btf, RUNNING_KERNEL};
 use super::capabilities::{Capabilities, Capability};
+use super::cpu_words::{self, AllCpuWords, Unknown};
 use super::cpus::{self, CpuListError};
 use super::kallsyms::{Symbol, Symbols};
 use super::layout::{self, LayoutError};
 use super::page_base::{self, NotFound, PageBases};
-use super::preempt_count::{self, PreemptCounts, Unknown};
 use crate::config::HookChoice;
 
 mod refusal;
@@ -73,7 +73,7 @@ pub struct Preflight {
     /// The page bases, once they were looked for.
     pub page_bases: Option<Result<PageBases, NotFound>>,
     /// Where each CPU counts its interrupts, once that was looked for.
-    pub preempt_counts: Option<Result<PreemptCounts, Unknown>>,
+    pub cpu_words: Option<Result<AllCpuWords, Unknown>>,
 }
 
 /// The kernel's types, and what is needed of them.
@@ -105,7 +105,7 @@ impl Preflight {
     /// [`Preflight::hook`] decides what that means.
     #[must_use]
     pub fn gather(btf: Option<&Path>) -> Self {
-        let names = [page_base::SYMBOLS, preempt_count::SYMBOLS, &[FUNCTION]].concat();
+        let names = [page_base::SYMBOLS, cpu_words::SYMBOLS, &[FUNCTION]].concat();
         Self {
             release: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
             machine: line("/proc/sys/kernel/arch").unwrap_or(std::env::consts::ARCH.into()),
@@ -124,7 +124,7 @@ impl Preflight {
             possible_cpus: cpus::possible(),
             online_cpus: cpus::online(),
             page_bases: None,
-            preempt_counts: None,
+            cpu_words: None,
         }
     }
 
@@ -132,10 +132,10 @@ impl Preflight {
     pub fn add_memory(
         &mut self,
         page_bases: Result<PageBases, NotFound>,
-        preempt_counts: Result<PreemptCounts, Unknown>,
+        cpu_words: Result<AllCpuWords, Unknown>,
     ) {
         self.page_bases = Some(page_bases);
-        self.preempt_counts = Some(preempt_counts);
+        self.cpu_words = Some(cpu_words);
     }
 
     /// The hook to take, or why there is none. To be asked before anything is attached.

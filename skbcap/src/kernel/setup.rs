@@ -7,11 +7,11 @@ use std::io;
 use aya::{Ebpf, EbpfError, EbpfLoader, programs::RawTracePoint};
 
 use super::{
+    cpu_words,
     kallsyms::Symbols,
     object,
     page_base::{self, Ways},
     peek::{self, Mailbox},
-    preempt_count,
     preflight::Preflight,
     refused::ProgramRefused,
 };
@@ -46,8 +46,8 @@ pub fn explore(preflight: &mut Preflight, ways: Ways) -> Result<(), SetupError> 
     let object = load()?;
     let mut mailbox = Mailbox::of(&object).map_err(SetupError::Mailbox)?;
     let page_bases = page_base::find(ways, &types.btf, symbols, &mut mailbox);
-    let preempt_counts = preempt_count::find(&types.btf, symbols, online, &mut mailbox);
-    preflight.add_memory(page_bases, preempt_counts);
+    let cpu_words = cpu_words::find(&types.btf, symbols, online, &mut mailbox);
+    preflight.add_memory(page_bases, cpu_words);
     Ok(())
 }
 

@@ -226,6 +226,9 @@ impl<'m> Ring<'m> {
         stats.dropped_no_ring += counter(word!(dropped_no_ring));
         stats.dropped_unreadable += counter(word!(unreadable));
         stats.cut_short += counter(word!(cut_short));
+        stats.seen_by_net += counter(word!(seen_by_net));
+        stats.left_to_net += counter(word!(left_to_net));
+        stats.doubtful += counter(word!(doubtful)) + counter(word!(marks_lost));
     }
 
     /// The ring's drops by interface.

@@ -25,7 +25,7 @@ fn machine() -> Preflight {
         possible_cpus: cpus::parse("0-7"),
         online_cpus: cpus::parse("0-3"),
         page_bases: None,
-        preempt_counts: None,
+        cpu_words: None,
     }
 }
 

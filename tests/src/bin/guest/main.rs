@@ -17,6 +17,7 @@ mod icount;
 mod lab;
 mod life;
 mod limits;
+mod missed;
 mod program;
 mod recordings;
 mod report;
@@ -65,6 +66,17 @@ const TESTS: &[Test] = &[
     ("snaplen", "seconds=180", limits::snaplen),
     ("count", "seconds=180", limits::count),
     ("ring_full", "seconds=180", limits::ring_full),
+    // 5.10 sends with softirqs disabled from before the kprobe on, and misses nothing there.
+    (
+        "missed_softirq",
+        "seconds=180 since=6.1",
+        missed::missed_softirq,
+    ),
+    (
+        "missed_map_calls",
+        "seconds=180 since=6.1 append=preempt=full",
+        missed::missed_map_calls,
+    ),
     ("pipe", "seconds=180", life::pipe),
     ("idle", "seconds=180", life::idle),
     ("disk_full", "seconds=180", life::disk_full),

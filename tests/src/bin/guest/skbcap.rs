@@ -153,12 +153,40 @@ impl Done {
         Ok(number.parse().ok())
     }
 
-    /// What the kernel did not hand to the hook, where it tells.
-    pub(crate) fn missed(&self) -> Result<Option<u64>> {
-        if self.said.contains("missed by the kprobe") {
-            self.count_or_untold("missed by the kprobe")
-        } else {
-            Ok(None)
+    /// What became of the frames that the kernel did not hand to the hook.
+    pub(crate) fn misses(&self) -> Result<Misses> {
+        if !self.said.contains("missed by both") {
+            return Ok(Misses::default());
         }
+        Ok(Misses {
+            caught: self.count("missed by the kprobe and seen by its net")?,
+            lost: self.count_or_untold("missed by both")?,
+            doubtful: self.count_or_none("in doubt")?,
+        })
+    }
+}
+
+/// Frames that the kprobe missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Misses {
+    /// The net took them.
+    pub(crate) caught: u64,
+    /// It missed them too; `None` where the kernel doesn't tell.
+    pub(crate) lost: Option<u64>,
+    /// They may be missing, or be there twice.
+    pub(crate) doubtful: u64,
+}
+
+impl fmt::Display for Misses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            caught,
+            lost,
+            doubtful,
+        } = self;
+        write!(
+            f,
+            "{caught} caught by the net, {lost:?} lost, {doubtful} in doubt"
+        )
     }
 }
