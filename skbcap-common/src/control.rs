@@ -30,7 +30,7 @@ pub const INTERFACE_DROPS: usize = 256;
 
 /// One ring's control block. There are two for each possible CPU: number `cpu` for the frames that
 /// it sends, and number `cpus + cpu` for those that it sends while a program is in the middle of
-/// another one ([`crate::RecordHeader::level`]).
+/// another one ([`crate::Flags::SECOND_RING`]).
 ///
 /// The first 128 bytes are written by programs on the ring's own CPU only, the next 128 by
 /// userspace only, so that no cache line has two writers. Each word is aligned and written whole;

@@ -77,6 +77,8 @@ impl Flags {
     pub const CUT_SNAPLEN: Self = Self(1 << 4);
     /// A fact of the device (name, type, namespace) could not be read and is zero.
     pub const DEVICE_UNREADABLE: Self = Self(1 << 5);
+    /// The record was written to its CPU's second ring: the CPU was in the middle of another frame.
+    pub const SECOND_RING: Self = Self(1 << 6);
 
     /// Whether every bit of `other` is set.
     #[must_use]
@@ -150,9 +152,8 @@ pub struct RecordHeader {
     pub dropped: u32,
     /// `skb_shared_info.gso_type`: `SKB_GSO_*` bits.
     pub gso_type: u32,
-    /// Which of its CPU's rings this record was written to: 0, or 1 if the CPU was in the middle of
-    /// another frame.
-    pub level: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 const _: () = {
@@ -177,7 +178,7 @@ const _: () = {
     assert!(offset_of!(RecordHeader, captured_len) == 104);
     assert!(offset_of!(RecordHeader, dropped) == 108);
     assert!(offset_of!(RecordHeader, gso_type) == 112);
-    assert!(offset_of!(RecordHeader, level) == 116);
+    assert!(offset_of!(RecordHeader, reserved) == 116);
 };
 
 /// Bytes of a record's header.

@@ -166,13 +166,19 @@ unsafe fn take_marked<S: Source>(
         (*header).gso_size = shared_info.gso_size;
         (*header).len = plan.len as u32;
         (*header).gso_type = shared_info.gso_type;
-        (*header).level = (index != cpu) as u32;
+        (*header).reserved = 0;
         let socket_flag = if skb.socket == 0 {
             Flags::default()
         } else {
             Flags::HAS_SOCKET
         };
-        write_volatile(&raw mut (*header).flags, device.flags.union(socket_flag).0);
+        let ring_flag = if index == cpu {
+            Flags::default()
+        } else {
+            Flags::SECOND_RING
+        };
+        let flags = device.flags.union(socket_flag).union(ring_flag);
+        write_volatile(&raw mut (*header).flags, flags.0);
 
         let to = record.add(HEADER_LEN as usize);
         let copied = copy::copy(to, &skb, &shared_info, &plan, control, index);

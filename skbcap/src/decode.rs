@@ -127,7 +127,7 @@ impl<'ring> Frame<'ring> {
     /// A number for the ring that the record lay in.
     #[must_use]
     pub fn ring(&self) -> u32 {
-        2 * self.header.cpu + u32::from(self.header.level != 0)
+        2 * self.header.cpu + u32::from(self.flags().contains(Flags::SECOND_RING))
     }
 
     /// The record's flags.

@@ -69,7 +69,7 @@ pub struct Seen {
 #[derive(Debug)]
 struct Device {
     current: Index,
-    /// For each ring, by CPU and level, `dropped` of its last frame: the counts grow on their own.
+    /// For each CPU's two rings, `dropped` of its last frame: the counts grow on their own.
     last_dropped: Vec<[u32; 2]>,
     /// Drops counted to any of the device's interfaces.
     dropped: u64,
@@ -179,7 +179,7 @@ impl Index {
 impl Device {
     /// Frames that were dropped on this ring since its last frame here.
     fn dropped_before(&mut self, header: &RecordHeader) -> u64 {
-        let level = usize::from(header.level != 0);
+        let ring = usize::from(Flags(header.flags).contains(Flags::SECOND_RING));
         let cpu = header.cpu as usize;
         if cpu >= MAX_CPUS {
             return 0;
@@ -187,7 +187,7 @@ impl Device {
         if cpu >= self.last_dropped.len() {
             self.last_dropped.resize(cpu + 1, [0; 2]);
         }
-        let last = &mut self.last_dropped[cpu][level];
+        let last = &mut self.last_dropped[cpu][ring];
         let since = header.dropped.wrapping_sub(*last);
         *last = header.dropped;
         since.into()
@@ -299,9 +299,10 @@ mod tests {
     #[test]
     fn drops_are_counted_between_frames_of_an_interface() {
         let mut interfaces = Interfaces::new();
-        let mut on = |cpu: u32, level: u32, dropped: u32| {
+        let mut on = |cpu: u32, ring: u32, dropped: u32| {
             let mut header = header(2, "eth0", 1);
-            (header.cpu, header.level, header.dropped) = (cpu, level, dropped);
+            (header.cpu, header.dropped) = (cpu, dropped);
+            header.flags = ring * Flags::SECOND_RING.0;
             interfaces.see(&header).dropped
         };
         assert_eq!(on(0, 0, 3), 3, "before the first frame");
