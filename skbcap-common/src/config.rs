@@ -36,6 +36,29 @@ pub struct Config {
     pub interfaces: [[u8; 16]; MAX_INTERFACES],
     /// Where things lie in this kernel's structures.
     pub layout: Layout,
+    /// Which numbers its types have.
+    pub types: Types,
+}
+
+/// Numbers of types in the running kernel's BTF. All zero where there is no use for them: before
+/// Linux 6.2.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Types {
+    /// `struct sk_buff`.
+    pub sk_buff: u32,
+    /// `struct skb_shared_info`.
+    pub skb_shared_info: u32,
+    /// `struct task_struct`.
+    pub task_struct: u32,
+    /// Any structure whose first field is an integer of four bytes.
+    pub word32: u32,
+    /// Any structure whose first field is a pointer.
+    pub word64: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Offsets in bytes and sizes in the running kernel, from its BTF.
@@ -122,5 +145,6 @@ const _: () = {
     assert!(offset_of!(Layout, net_inum) == 124);
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
-    assert!(size_of::<Config>() == 432);
+    assert!(size_of::<Types>() == 24);
+    assert!(size_of::<Config>() == 456);
 };

@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod control;
+pub mod kfunc;
 pub mod peek;
 pub mod position;
 pub mod record;

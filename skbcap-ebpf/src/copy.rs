@@ -12,7 +12,8 @@ use crate::{
     config::config,
     maps::CONTROL,
     memory::opaque,
-    skb::{ByAddress, Device, SharedInfo, Skb, Source, read},
+    skb::{Device, SharedInfo, Skb},
+    source::{ByAddress, Source, read},
 };
 
 const PAGE_SHIFT: u64 = 12;
@@ -73,14 +74,22 @@ pub(crate) struct Copied {
 /// `to` has room for the snapshot length and one chunk more, and `control` is this CPU's own, with
 /// its busy mark set.
 #[inline(always)]
-pub(crate) unsafe fn copy(
+pub(crate) unsafe fn copy<S: Source>(
     to: *mut u8,
     skb: &Skb,
-    shared_info: &SharedInfo,
+    shared_info: SharedInfo,
     plan: &Plan,
     control: *mut Control,
     index: u32,
 ) -> Copied {
+    if S::COPIES {
+        // SAFETY: the caller's promise.
+        let copied = unsafe { copy_whole::<S>(to, skb, plan) };
+        // What can't be read whole is copied as far as it can.
+        if let Some(copied) = copied {
+            return copied;
+        }
+    }
     let chunk_len = u64::from(config!(chunk_len));
     if plan.tag.is_none()
         && skb.data_len <= skb.len
@@ -112,6 +121,45 @@ pub(crate) unsafe fn copy(
             flags: Flags(flags),
         }
     }
+}
+
+/// As [`copy`], of a frame that the kernel can copy by itself, wherever its bytes lie.
+///
+/// # Safety
+///
+/// As [`copy`].
+#[inline(always)]
+unsafe fn copy_whole<S: Source>(to: *mut u8, skb: &Skb, plan: &Plan) -> Option<Copied> {
+    let snaplen = u64::from(config!(snaplen));
+    let mut flags = Flags::default();
+    let (mut from, mut at) = (0, 0);
+    if let Some(tag) = plan.tag {
+        // SAFETY: the loader gives a record room for 16 bytes at the least.
+        unsafe {
+            if !S::copy(skb.address, 0, to, VLAN_OFFSET) {
+                return None;
+            }
+            to.add(VLAN_OFFSET as usize).cast::<u32>().write(tag);
+        }
+        (from, at) = (VLAN_OFFSET, VLAN_OFFSET + VLAN_TAG_LEN);
+        flags = Flags::VLAN_INSERTED;
+    }
+    let len = opaque(plan.want.saturating_sub(at));
+    if len > snaplen {
+        return None;
+    }
+    // SAFETY: at most the snapshot length, behind at most 16 bytes: a chunk is as long as that,
+    // unless the snapshot length is shorter, and then nothing is left to copy behind a tag.
+    if len != 0 && !unsafe { S::copy(skb.address, from as u32, to.add(at as usize), len) } {
+        return None;
+    }
+    if plan.want < plan.len {
+        flags = flags.union(Flags::CUT_SNAPLEN);
+    }
+    Some(Copied {
+        len: plan.want,
+        flags,
+    })
 }
 
 /// As [`copy`], of a frame of which the linear part holds all that is wanted: one read.
@@ -149,7 +197,7 @@ unsafe fn copy_linear(to: *mut u8, skb: &Skb, plan: &Plan, chunk_len: u64) -> Co
 unsafe fn begin(
     to: *mut u8,
     skb: &Skb,
-    shared_info: &SharedInfo,
+    shared_info: SharedInfo,
     plan: &Plan,
     control: *mut Control,
 ) {
@@ -184,10 +232,10 @@ unsafe fn begin(
         // SAFETY: the caller's promise.
         walk.nr_frags = unsafe { read_frags(control, skb.shared_info, shared_info) };
         // What is behind a fragment that is not followed would stand in its place.
-        if walk.nr_frags == u64::from(shared_info.nr_frags) {
-            walk.next_skb = shared_info.frag_list;
+        if walk.nr_frags == u64::from(shared_info.nr_frags()) {
+            walk.next_skb = shared_info.frag_list();
         }
-        if shared_info.nr_frags as usize > MAX_FRAGS {
+        if shared_info.nr_frags() as usize > MAX_FRAGS {
             walk.flag_behind = Flags::CUT_BOUND.0.into();
         }
     }
@@ -323,8 +371,7 @@ unsafe fn next_in_list(control: *mut Control, address: u64) -> Next {
     // SAFETY: as the caller promises; the skb that was read into the window before is not needed
     // any more.
     unsafe {
-        let len = config!(layout.skb_window);
-        let Some(member) = ByAddress::fields(&raw mut (*control).skb, len, address) else {
+        let Some(member) = ByAddress::skb(control, address) else {
             return Next::Unreadable;
         };
         let (len, data_len): (u32, u32) = (
@@ -339,14 +386,14 @@ unsafe fn next_in_list(control: *mut Control, address: u64) -> Next {
         let mut nr_frags = 0;
         let walk = &raw mut (*control).walk;
         if data_len != 0 {
-            let Some(info) = SharedInfo::read(shared_info, control) else {
+            let Some(info) = SharedInfo::read::<ByAddress>(shared_info, control) else {
                 return Next::Unreadable;
             };
-            nr_frags = read_frags(control, shared_info, &info);
-            if nr_frags != u64::from(info.nr_frags) {
+            nr_frags = read_frags(control, shared_info, info);
+            if nr_frags != u64::from(info.nr_frags()) {
                 next = 0;
             }
-            if info.frag_list != 0 || info.nr_frags as usize > MAX_FRAGS {
+            if info.frag_list() != 0 || info.nr_frags() as usize > MAX_FRAGS {
                 next = 0;
                 (&raw mut (*walk).flag_behind).write_volatile(Flags::CUT_BOUND.0.into());
             }
@@ -370,8 +417,8 @@ unsafe fn next_in_list(control: *mut Control, address: u64) -> Next {
 ///
 /// `control` is this CPU's own, with its busy mark set.
 #[inline(always)]
-unsafe fn read_frags(control: *mut Control, address: u64, shared_info: &SharedInfo) -> u64 {
-    let nr_frags = u64::from(shared_info.nr_frags).min(MAX_FRAGS as u64);
+unsafe fn read_frags(control: *mut Control, address: u64, shared_info: SharedInfo) -> u64 {
+    let nr_frags = u64::from(shared_info.nr_frags()).min(MAX_FRAGS as u64);
     let len = opaque(nr_frags * FRAG_LEN);
     if len == 0 || len > size_of::<[u64; 2 * FRAGS_ROOM]>() as u64 {
         return 0;

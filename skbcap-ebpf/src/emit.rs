@@ -25,7 +25,8 @@ use crate::{
     maps::{CONTROL, DOORBELL, DROPS, SEGMENTS},
     marks,
     memory::{add, locked_add, opaque},
-    skb::{Device, SharedInfo, Skb, Source},
+    skb::{Device, SharedInfo, Skb},
+    source::Source,
 };
 
 /// Takes the frame at `skb`, if it is wanted and there is room.
@@ -129,7 +130,7 @@ unsafe fn take_marked<S: Source>(
             add(&raw mut (*control).filtered, 1);
             return TIME_UNKNOWN;
         }
-        let Some(shared_info) = SharedInfo::read(skb.shared_info, control) else {
+        let Some(shared_info) = SharedInfo::read::<S>(skb.shared_info, control) else {
             add(&raw mut (*control).unreadable, 1);
             return TIME_UNKNOWN;
         };
@@ -154,7 +155,7 @@ unsafe fn take_marked<S: Source>(
         (*header).time_ns = time_ns;
         (*header).sequence = sequence;
         (*header).cpu = cpu;
-        identity::write_current(header);
+        identity::write_current::<S>(header);
         (*header).socket = skb.socket;
         (*header).skb = skb.address;
         (*header).netns = device.netns;
@@ -163,9 +164,9 @@ unsafe fn take_marked<S: Source>(
             .cast::<[u64; 2]>()
             .write(device.name);
         (*header).dev_type = device.kind;
-        (*header).gso_size = shared_info.gso_size;
+        (*header).gso_size = shared_info.gso_size();
         (*header).len = plan.len as u32;
-        (*header).gso_type = shared_info.gso_type;
+        (*header).gso_type = shared_info.gso_type();
         (*header).reserved = 0;
         let socket_flag = if skb.socket == 0 {
             Flags::default()
@@ -181,13 +182,13 @@ unsafe fn take_marked<S: Source>(
         write_volatile(&raw mut (*header).flags, flags.0);
 
         let to = record.add(HEADER_LEN as usize);
-        let copied = copy::copy(to, &skb, &shared_info, &plan, control, index);
+        let copied = copy::copy::<S>(to, &skb, shared_info, &plan, control, index);
         let record_len = record_len(copied.len as u32);
         (*header).record_len = record_len;
         (*header).captured_len = copied.len as u32;
         // Behind the copy: 5.10 would follow it anew for each way out of these two.
         (*header).context =
-            identity::context(read_volatile(&raw const (*control).preempt_count_addr)) as u8;
+            identity::context::<S>(read_volatile(&raw const (*control).preempt_count_addr)) as u8;
         (*header).dropped = interface_drops(index, control, &device);
         (*header).flags = read_volatile(&raw const (*header).flags) | copied.flags.0;
         let flags = copied.flags;

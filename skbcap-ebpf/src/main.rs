@@ -11,12 +11,14 @@ mod copy;
 mod emit;
 mod filter;
 mod identity;
+mod kfunc;
 mod maps;
 mod marks;
 mod memory;
 mod net;
 mod peek;
 mod skb;
+mod source;
 
 use aya_ebpf::{
     macros::{btf_tracepoint, kprobe, raw_tracepoint},
@@ -24,13 +26,22 @@ use aya_ebpf::{
 };
 use skbcap_common::Hook;
 
-use crate::skb::ByType;
+use crate::source::{ByAddress, ByCast, ByTrust, ByType};
 
 /// At the entry of `__dev_queue_xmit(skb, sb_dev)`: `skb->data` is the start of the frame.
 #[kprobe]
 fn dev_queue_xmit(ctx: ProbeContext) -> u32 {
     if let Some(skb) = ctx.arg::<*const u8>(0) {
-        net::take_and_mark(skb as u64);
+        net::take_and_mark::<ByAddress>(skb as u64);
+    }
+    0
+}
+
+/// The same from Linux 6.2 on.
+#[kprobe]
+fn dev_queue_xmit_cast(ctx: ProbeContext) -> u32 {
+    if let Some(skb) = ctx.arg::<*const u8>(0) {
+        net::take_and_mark::<ByCast>(skb as u64);
     }
     0
 }
@@ -43,11 +54,27 @@ fn net_dev_queue(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// The same from Linux 6.11 on.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn net_dev_queue_trust(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    emit::take::<ByTrust>(skb as u64, Hook::Queue);
+    0
+}
+
 /// At the same tracepoint, but only what the kprobe has missed.
 #[btf_tracepoint(function = "net_dev_queue")]
 fn net(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
-    net::take_missed(skb as u64);
+    net::take_missed::<ByType>(skb as u64);
+    0
+}
+
+/// The same from Linux 6.11 on.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn net_trust(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    net::take_missed::<ByTrust>(skb as u64);
     0
 }
 

@@ -22,7 +22,6 @@
 
 use core::ptr::{read_volatile, write_volatile};
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use skbcap_common::{
     Context, Control,
     control::{MARK_WAYS, mark_set},
@@ -33,6 +32,7 @@ use crate::{
     identity,
     maps::CONTROL,
     memory::{add, opaque},
+    source::{ByAddress, Source},
 };
 
 /// The most CPUs on which a mark is looked for. A frame whose task went on on another CPU than
@@ -64,7 +64,7 @@ pub(crate) unsafe fn set(cpu: u32, control: *mut Control, skb_addr: u64) {
 ///
 /// `control` is the control block of this CPU, `cpu`, and is not busy; softirqs are disabled.
 #[inline(always)]
-pub(crate) unsafe fn take(cpu: u32, control: *mut Control, skb_addr: u64) -> bool {
+pub(crate) unsafe fn take<S: Source>(cpu: u32, control: *mut Control, skb_addr: u64) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
         if read_volatile(&raw const (*control).marked) == skb_addr {
@@ -72,12 +72,11 @@ pub(crate) unsafe fn take(cpu: u32, control: *mut Control, skb_addr: u64) -> boo
         } else if skbcap_find_mark(cpu, skb_addr) == 0 {
             return false;
         }
-        let current_kprobe: u64 = read_or_zero((*control).current_kprobe_addr);
-        let bpf_prog_active: u32 = read_or_zero((*control).bpf_prog_active_addr);
-        if current_kprobe != 0 {
+        if S::is_word64_set(read_volatile(&raw const (*control).current_kprobe_addr)) {
             return false;
         }
-        bpf_prog_active == 0 || skbcap_judge_mark(cpu) != 0
+        S::word32(read_volatile(&raw const (*control).bpf_prog_active_addr)) == 0
+            || skbcap_judge_mark(cpu) != 0
     }
 }
 
@@ -139,7 +138,7 @@ unsafe extern "C" fn skbcap_find_mark(cpu: u32, skb_addr: u64) -> u64 {
         }
         // Softirqs and interrupts end on the CPU they began on.
         if let Context::Softirq | Context::Hardirq =
-            identity::context(read_volatile(&raw const (*control).preempt_count_addr))
+            identity::context::<ByAddress>(read_volatile(&raw const (*control).preempt_count_addr))
         {
             return 0;
         }
@@ -182,7 +181,7 @@ unsafe extern "C" fn skbcap_judge_mark(cpu: u32) -> u64 {
     // SAFETY: this CPU's control block, as the caller promises.
     unsafe {
         if let Context::Softirq | Context::Hardirq =
-            identity::context(read_volatile(&raw const (*control).preempt_count_addr))
+            identity::context::<ByAddress>(read_volatile(&raw const (*control).preempt_count_addr))
         {
             return 0;
         }
@@ -198,19 +197,4 @@ fn set_of(control: *mut Control, skb_addr: u64) -> *mut u64 {
         & (skbcap_common::control::MARK_SETS - 1) * MARK_WAYS;
     // SAFETY: a multiple of a set's length, below the table's.
     unsafe { (&raw mut (*control).marks).cast::<u64>().add(first) }
-}
-
-/// The integer at an address of the kernel's; 0 where the address is 0 or can't be read.
-#[inline(always)]
-unsafe fn read_or_zero<T: Copy>(address: u64) -> T {
-    let mut value = core::mem::MaybeUninit::<T>::uninit();
-    // SAFETY: the helper writes all of `value`, zeros when it fails; any bytes are an integer.
-    unsafe {
-        bpf_probe_read_kernel(
-            value.as_mut_ptr().cast(),
-            size_of::<T>() as u32,
-            address as *const _,
-        );
-        value.assume_init()
-    }
 }

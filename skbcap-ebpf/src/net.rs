@@ -18,12 +18,12 @@ use crate::{
     maps::CONTROL,
     marks,
     memory::locked_add,
-    skb::{ByAddress, ByType},
+    source::Source,
 };
 
 /// For the kprobe: takes the frame at `skb`, and leaves a mark for the tracepoint.
 #[inline(always)]
-pub(crate) fn take_and_mark(skb: u64) {
+pub(crate) fn take_and_mark<S: Source>(skb: u64) {
     let cpu = this_cpu();
     let Some(control) = CONTROL.get_ptr_mut(cpu) else {
         return;
@@ -38,13 +38,13 @@ pub(crate) fn take_and_mark(skb: u64) {
             locked_add(&raw mut (*control).left_to_net, 1);
             return;
         }
-        take_into::<ByAddress>(skb, Hook::Kprobe, cpu, cpu, control);
+        take_into::<S>(skb, Hook::Kprobe, cpu, cpu, control);
     }
 }
 
 /// For the tracepoint: takes the frame at `skb` unless the kprobe has.
 #[inline(always)]
-pub(crate) fn take_missed(skb: u64) {
+pub(crate) fn take_missed<S: Source>(skb: u64) {
     let cpu = this_cpu();
     let Some(control) = CONTROL.get_ptr_mut(cpu) else {
         return;
@@ -61,7 +61,7 @@ pub(crate) fn take_missed(skb: u64) {
             // The pointer's type is known, so it may not be calculated with. What is read back is
             // a number.
             write_volatile(&raw mut (*control).skb_addr, skb);
-            if marks::take(cpu, control, read_volatile(&raw const (*control).skb_addr)) {
+            if marks::take::<S>(cpu, control, read_volatile(&raw const (*control).skb_addr)) {
                 return;
             }
         }
@@ -72,6 +72,6 @@ pub(crate) fn take_missed(skb: u64) {
             locked_add(&raw mut (*control).dropped_busy, 1);
             return;
         }
-        take_into::<ByType>(skb, Hook::Net, cpu, index, control);
+        take_into::<S>(skb, Hook::Net, cpu, index, control);
     }
 }

@@ -1,146 +1,13 @@
 //! An skb's fields and its device's, by way of the kernel's own pointers.
 //!
-//! No access can fault: each is a `bpf_probe_read_kernel`, or, where the program was handed an skb
-//! whose type the verifier knows, a load that it watches over ([`Source`]). Every offset comes from
-//! the running kernel's BTF by way of the configuration.
+//! Every offset comes from the running kernel's BTF by way of the configuration.
 
-use core::mem::MaybeUninit;
+use skbcap_common::{Control, Flags};
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use skbcap_common::{Control, Flags, config::SKB_WINDOW};
-
-use crate::config::config;
-
-const SKB_WORDS: usize = SKB_WINDOW / 8;
-
-/// Reads `len` bytes of kernel memory to `to`.
-///
-/// # Safety
-///
-/// `to` is writable for `len` bytes.
-#[inline(always)]
-pub(crate) unsafe fn read(to: *mut u8, len: u64, from: u64) -> bool {
-    // SAFETY: the caller's promise; an address that is not mapped makes the helper fail.
-    unsafe { bpf_probe_read_kernel(to.cast(), len as u32, from as *const _) == 0 }
-}
-
-/// Reads one plain integer, or an array of them: zeros where it can't be read. Then `failed` gets
-/// its highest bit, without a branch: the verifier would follow all that comes behind once more for
-/// each, with the zeros known.
-///
-/// # Safety
-///
-/// Any bytes are a `T`.
-#[inline(always)]
-unsafe fn read_value<T: Copy>(from: u64, failed: &mut u64) -> T {
-    // Not zeroed: that would be a call to `memset`.
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: `value` is as long as its type says. The helper writes all of it, zeros when it
-    // fails (`bpf_probe_read_kernel_common`, kernel/trace/bpf_trace.c@5.10).
-    unsafe {
-        let len = size_of::<T>() as u32;
-        let error = bpf_probe_read_kernel(value.as_mut_ptr().cast(), len, from as *const _);
-        *failed |= error as u64;
-        value.assume_init()
-    }
-}
-
-/// How a program gets at the fields of the structures that it was handed.
-pub(crate) trait Source {
-    /// A structure's fields, its first bytes perhaps copied to `words` before.
-    ///
-    /// # Safety
-    ///
-    /// `words` is a field of this CPU's control block, whose busy mark is set.
-    unsafe fn fields(words: *mut [u64; SKB_WORDS], len: u32, address: u64) -> Option<Fields>;
-
-    /// The integer at `address + offset`, or an array of them; a failure is added to `failed` as
-    /// its highest bit, and reads zeros. Without a branch: the verifier would follow all that
-    /// comes behind once more for each, with the zeros known.
-    ///
-    /// # Safety
-    ///
-    /// Any bytes are a `T`, and `address` came from this source.
-    unsafe fn load<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T;
-}
-
-/// By addresses: nothing is known of them, so every access is a helper's call.
-pub(crate) struct ByAddress;
-
-impl Source for ByAddress {
-    #[inline(always)]
-    unsafe fn fields(words: *mut [u64; SKB_WORDS], len: u32, address: u64) -> Option<Fields> {
-        let begin = config!(layout.skb_begin);
-        // SAFETY: the caller's promise.
-        let window = unsafe { Window::read(words, len, address + u64::from(begin))? };
-        // As far before the window as the window is behind the skb's start.
-        Some(Fields(window.0.wrapping_sub(begin as usize)))
-    }
-
-    #[inline(always)]
-    unsafe fn load<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T {
-        // SAFETY: the caller's promise.
-        unsafe { read_value(address + u64::from(offset), failed) }
-    }
-}
-
-/// By pointers whose types the verifier knows, as a BTF tracepoint is given them: it takes plain
-/// loads at known offsets, and a load that fails after all reads zeros (`BPF_PROBE_MEM`).
-pub(crate) struct ByType;
-
-impl Source for ByType {
-    #[inline(always)]
-    unsafe fn fields(_words: *mut [u64; SKB_WORDS], _len: u32, address: u64) -> Option<Fields> {
-        Some(Fields(address as *const u8))
-    }
-
-    #[inline(always)]
-    unsafe fn load<T: Copy>(address: u64, offset: u32, _failed: &mut u64) -> T {
-        // SAFETY: the verifier has the last word on each of these loads.
-        unsafe { core::ptr::read_volatile((address as *const u8).add(offset as usize).cast()) }
-    }
-}
-
-/// The fields of a structure, wherever they lie.
-pub(crate) struct Fields(*const u8);
-
-impl Fields {
-    /// The integer at `offset`, which comes from the configuration: the loader has checked that it
-    /// lies within the structure and is aligned for its type.
-    #[inline(always)]
-    pub(crate) fn get<T: Copy>(&self, offset: u32) -> T {
-        // SAFETY: within and aligned, as above; the verifier proves it once more.
-        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
-    }
-}
-
-/// A copy of a structure's first bytes, in the control block: together they would not fit the
-/// stack's 512 bytes, and here nothing has to be cleared first.
-struct Window(*const u8);
-
-impl Window {
-    /// Copies `len` bytes from `from`, unless they are more than the window has.
-    ///
-    /// # Safety
-    ///
-    /// `words` is a field of this CPU's control block, whose busy mark is set.
-    #[inline(always)]
-    unsafe fn read<const N: usize>(words: *mut [u64; N], len: u32, from: u64) -> Option<Self> {
-        if len as usize > N * 8 {
-            return None;
-        }
-        // SAFETY: `len` is at most the window's length.
-        unsafe { read(words.cast(), len.into(), from) }.then_some(Self(words.cast()))
-    }
-
-    /// The integer at `offset`, which comes from the configuration: the loader has checked that it
-    /// lies within the window and is aligned for its type.
-    #[inline(always)]
-    fn get<T: Copy>(&self, offset: u32) -> T {
-        // SAFETY: within and aligned, as above; the verifier proves it once more.
-        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
-    }
-}
+use crate::{
+    config::config,
+    source::{Fields, Source},
+};
 
 /// The fields of a `struct sk_buff` that matter here.
 pub(crate) struct Skb {
@@ -164,9 +31,8 @@ impl Skb {
     /// `control` is this CPU's own, with its busy mark set.
     #[inline(always)]
     pub(crate) unsafe fn read<S: Source>(address: u64, control: *mut Control) -> Option<Self> {
-        let len = config!(layout.skb_window);
         // SAFETY: the caller's promise.
-        let window = unsafe { S::fields(&raw mut (*control).skb, len, address)? };
+        let window = unsafe { S::skb(control, address)? };
         let head: u64 = window.get(config!(layout.skb_head));
         let end: u32 = window.get(config!(layout.skb_end));
         let proto: u16 = window.get(config!(layout.skb_vlan_proto));
@@ -225,29 +91,38 @@ impl Device {
 }
 
 /// The fields of a `struct skb_shared_info` that matter here.
-pub(crate) struct SharedInfo {
-    pub(crate) gso_size: u16,
-    pub(crate) gso_type: u32,
-    pub(crate) nr_frags: u8,
-    pub(crate) frag_list: u64,
-}
+#[derive(Clone, Copy)]
+pub(crate) struct SharedInfo(Fields);
 
 impl SharedInfo {
-    /// Reads what stands before the array of fragments, of the `skb_shared_info` at `address`.
+    /// Looks at the one at `address`.
     ///
     /// # Safety
     ///
     /// `control` is this CPU's own, with its busy mark set.
     #[inline(always)]
-    pub(crate) unsafe fn read(address: u64, control: *mut Control) -> Option<Self> {
-        let len = config!(layout.shared_info_frags);
+    pub(crate) unsafe fn read<S: Source>(address: u64, control: *mut Control) -> Option<Self> {
         // SAFETY: the caller's promise.
-        let window = unsafe { Window::read(&raw mut (*control).shared_info, len, address)? };
-        Some(Self {
-            gso_size: window.get(config!(layout.shared_info_gso_size)),
-            gso_type: window.get(config!(layout.shared_info_gso_type)),
-            nr_frags: window.get(config!(layout.shared_info_nr_frags)),
-            frag_list: window.get(config!(layout.shared_info_frag_list)),
-        })
+        unsafe { S::shared_info(control, address).map(Self) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn gso_size(self) -> u16 {
+        self.0.get(config!(layout.shared_info_gso_size))
+    }
+
+    #[inline(always)]
+    pub(crate) fn gso_type(self) -> u32 {
+        self.0.get(config!(layout.shared_info_gso_type))
+    }
+
+    #[inline(always)]
+    pub(crate) fn nr_frags(self) -> u8 {
+        self.0.get(config!(layout.shared_info_nr_frags))
+    }
+
+    #[inline(always)]
+    pub(crate) fn frag_list(self) -> u64 {
+        self.0.get(config!(layout.shared_info_frag_list))
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let netns = namespace(config)?;
     let interfaces = interfaces(config, netns.as_ref())?;
     setup::explore(&mut preflight, ways()?)?;
-    let facts = Facts::of(preflight)?;
+    let facts = Facts::of(preflight, config.btf.is_none())?;
     debug(&|| match &facts.page_bases {
         Ok(bases) => format!("fragments are read by the page bases from {}", bases.way),
         Err(why) => format!("fragments cannot be read: {why}"),
@@ -107,6 +107,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         netns: netns.as_ref().map(Namespace::inode),
         interfaces,
         layout: facts.layout,
+        kfuncs: facts.kfuncs,
         words: facts.words(),
         online: facts.online.iter().copied().collect(),
     })

@@ -15,6 +15,7 @@ use crate::{
     kernel::{
         btf::Btf,
         cpu_words::{self, AllCpuWords, CpuWords},
+        kfuncs::{self, Kfuncs},
         load,
         netns::{self, Namespace},
         page_base::{NotFound, PageBases, Ways},
@@ -77,6 +78,7 @@ pub(super) fn check(mut preflight: Preflight) -> anyhow::Result<ExitCode> {
 pub(super) struct Facts {
     pub(super) btf: Btf,
     pub(super) layout: Layout,
+    pub(super) kfuncs: Option<Kfuncs>,
     /// Whether there is a tracepoint for the kprobe's net.
     pub(super) queue_tracepoint: bool,
     pub(super) page_bases: Result<PageBases, NotFound>,
@@ -87,7 +89,8 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn of(preflight: Preflight) -> anyhow::Result<Self> {
+    /// `own_types`: what BTF was read is the running kernel's own.
+    pub(super) fn of(preflight: Preflight, own_types: bool) -> anyhow::Result<Self> {
         let Types {
             btf,
             mut layout,
@@ -101,9 +104,11 @@ impl Facts {
             layout.page_offset_base = bases.page_offset_base;
             layout.vmemmap_base = bases.vmemmap_base;
         }
+        let kfuncs = if own_types { kfuncs::find(&btf)? } else { None };
         Ok(Self {
             btf,
             layout,
+            kfuncs,
             queue_tracepoint,
             page_bases,
             cpu_words: preflight.cpu_words.context("the CPUs were not asked")?,

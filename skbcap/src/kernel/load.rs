@@ -15,13 +15,14 @@ use aya::{
 };
 use skbcap_common::{
     Config, Hook,
-    config::{Layout, MAX_INTERFACES},
+    config::{Layout, MAX_INTERFACES, Types},
 };
 use zerocopy::IntoBytes;
 
 use super::{
     btf::Btf,
     cpu_words::CpuWords,
+    kfuncs::Kfuncs,
     maps::{Division, Maps},
     missed,
     object::{self, ObjectError},
@@ -38,22 +39,27 @@ pub const TRACEPOINT: &str = "net_dev_queue";
 #[derive(Clone, Copy, Debug)]
 struct Part {
     program: &'static str,
+    /// The same with functions of the kernel's ([`super::kfuncs`]), where it lets it have them.
+    faster: &'static str,
     place: &'static str,
 }
 
 /// The kprobe.
 const KPROBE: Part = Part {
     program: "dev_queue_xmit",
+    faster: "dev_queue_xmit_cast",
     place: FUNCTION,
 };
 /// The net under it.
 const NET: Part = Part {
     program: "net",
+    faster: "net_trust",
     place: TRACEPOINT,
 };
 /// The tracepoint alone.
 const QUEUE: Part = Part {
     program: "net_dev_queue",
+    faster: "net_dev_queue_trust",
     place: TRACEPOINT,
 };
 
@@ -74,6 +80,8 @@ pub struct Options {
     pub interfaces: Vec<[u8; 16]>,
     /// Where things lie in this kernel, the page bases included where they are known.
     pub layout: Layout,
+    /// The kernel's functions for programs, where it has them.
+    pub kfuncs: Option<Kfuncs>,
     /// For each possible CPU, where it keeps the words that the programs look at.
     pub words: Vec<CpuWords>,
     /// The CPUs that get a ring.
@@ -117,7 +125,7 @@ pub enum LoadError {
 pub struct Kernel {
     ebpf: Ebpf,
     /// What takes frames first, and then its net.
-    parts: &'static [Part],
+    parts: Vec<Part>,
     doorbell: RingBuf<MapData>,
 }
 
@@ -140,7 +148,11 @@ impl Kernel {
             second_rings: options.net,
         };
         let blocks = division.blocks() as u32;
-        let bytes = object::with_value_size("SEGMENTS", options.geometry.value_len)?;
+        let bytes = object::prepared(
+            "SEGMENTS",
+            options.geometry.value_len,
+            options.kfuncs.as_ref(),
+        )?;
         let mut ebpf = EbpfLoader::new()
             // No relocations by BTF: offsets come in by the configuration.
             .btf(None)
@@ -156,21 +168,46 @@ impl Kernel {
         let doorbell = RingBuf::try_from(doorbell).expect("a ring buffer in the object");
         let mut kernel = Self {
             ebpf,
-            parts: match (options.hook, options.net) {
-                (Hook::Kprobe | Hook::Net, true) => &[KPROBE, NET],
-                (Hook::Kprobe | Hook::Net, false) => &[KPROBE],
-                (Hook::Queue, _) => &[QUEUE],
-            },
+            parts: Vec::new(),
             doorbell,
         };
-        for &part in kernel.parts {
-            let loaded = match kernel.program(part) {
-                Loaded::Kprobe(program) => program.load(),
-                Loaded::Tracepoint(program) => program.load(part.place, &aya::Btf::from_sys_fs()?),
+        let parts: &[Part] = match (options.hook, options.net) {
+            (Hook::Kprobe | Hook::Net, true) => &[KPROBE, NET],
+            (Hook::Kprobe | Hook::Net, false) => &[KPROBE],
+            (Hook::Queue, _) => &[QUEUE],
+        };
+        let btf = if parts.iter().any(|part| part.place == TRACEPOINT) {
+            Some(aya::Btf::from_sys_fs()?)
+        } else {
+            None
+        };
+        for &part in parts {
+            let faster = Part {
+                program: part.faster,
+                ..part
             };
-            loaded.map_err(|error| ProgramRefused::new(part.place, error))?;
+            // A kernel that has the functions may still not let these programs call them: a BTF
+            // tracepoint may make a dynptr of its skb since 6.11 only.
+            let has_functions = options.kfuncs.is_some();
+            let part = if has_functions && kernel.load_part(faster, btf.as_ref()).is_ok() {
+                faster
+            } else {
+                kernel
+                    .load_part(part, btf.as_ref())
+                    .map_err(|error| ProgramRefused::new(part.place, error))?;
+                part
+            };
+            kernel.parts.push(part);
         }
         Ok((kernel, maps))
+    }
+
+    fn load_part(&mut self, part: Part, btf: Option<&aya::Btf>) -> Result<(), ProgramError> {
+        match (self.program(part), btf) {
+            (Loaded::Kprobe(program), _) => program.load(),
+            (Loaded::Tracepoint(program), Some(btf)) => program.load(part.place, btf),
+            (Loaded::Tracepoint(_), None) => unreachable!("read for any tracepoint"),
+        }
     }
 
     /// Attaches the programs: from here on frames are taken.
@@ -180,7 +217,7 @@ impl Kernel {
     /// When the kernel refuses to.
     pub fn attach(&mut self) -> Result<(), LoadError> {
         // The net last: what it finds unmarked, the kprobe was there to mark.
-        for &part in self.parts {
+        for part in self.parts.clone() {
             let attached = match self.program(part) {
                 Loaded::Kprobe(program) => program.attach(part.place, 0).map(drop),
                 Loaded::Tracepoint(program) => program.attach().map(drop),
@@ -196,7 +233,7 @@ impl Kernel {
     ///
     /// When one wasn't loaded.
     pub fn detach(&mut self) -> Result<(), LoadError> {
-        for &part in self.parts.iter().rev() {
+        for part in self.parts.clone().into_iter().rev() {
             let unloaded = match self.program(part) {
                 Loaded::Kprobe(program) => program.unload(),
                 Loaded::Tracepoint(program) => program.unload(),
@@ -216,9 +253,9 @@ impl Kernel {
     /// What the kernel made of the programs, a line each: for `--debug` and measurements.
     #[must_use]
     pub fn effort(&mut self) -> Vec<String> {
-        let parts = self.parts.iter();
+        let parts = self.parts.clone().into_iter();
         parts
-            .filter_map(|&part| {
+            .filter_map(|part| {
                 let info = self.program(part).info().ok()?;
                 // Linux 5.16, kernel/bpf/verifier.c:bpf_check.
                 let verified = info.verified_instruction_count();
@@ -319,5 +356,8 @@ fn config(options: &Options) -> Config {
         interface_count: interfaces.len() as u32,
         interfaces: names,
         layout: options.layout,
+        types: options
+            .kfuncs
+            .map_or_else(Types::default, |kfuncs| kfuncs.types),
     }
 }

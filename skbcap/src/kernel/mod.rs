@@ -7,6 +7,7 @@ pub mod capabilities;
 pub mod cpu_words;
 pub mod cpus;
 pub mod kallsyms;
+pub mod kfuncs;
 pub mod layout;
 pub mod load;
 pub mod mapped;
