@@ -18,6 +18,8 @@ pub enum Hook {
     Queue = 2,
     /// The same tracepoint as a net under the kprobe: the frame is one that the kprobe missed.
     Net = 3,
+    /// The tracepoint `net_dev_start_xmit`, when the driver gets the frame: where tcpdump listens.
+    Xmit = 4,
 }
 
 impl Hook {
@@ -28,6 +30,7 @@ impl Hook {
             1 => Some(Self::Kprobe),
             2 => Some(Self::Queue),
             3 => Some(Self::Net),
+            4 => Some(Self::Xmit),
             _ => None,
         }
     }
@@ -79,6 +82,10 @@ impl Flags {
     pub const DEVICE_UNREADABLE: Self = Self(1 << 5);
     /// The record was written to its CPU's second ring: the CPU was in the middle of another frame.
     pub const SECOND_RING: Self = Self(1 << 6);
+    /// Who was current, and in which context, was noted when this very skb passed `net_dev_queue`.
+    pub const NOTED_SKB: Self = Self(1 << 7);
+    /// The same of the last frame of this frame's socket that passed there.
+    pub const NOTED_SOCKET: Self = Self(1 << 8);
 
     /// Whether every bit of `other` is set.
     #[must_use]

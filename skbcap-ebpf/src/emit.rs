@@ -25,6 +25,7 @@ use crate::{
     maps::{CONTROL, DOORBELL, DROPS, SEGMENTS},
     marks,
     memory::{add, locked_add, opaque},
+    notes,
     skb::{Device, SharedInfo, Skb},
     source::Source,
 };
@@ -90,7 +91,7 @@ pub(crate) unsafe fn take_into<S: Source>(
         match hook {
             Hook::Kprobe => marks::set(cpu, control, skb),
             Hook::Net => add(&raw mut (*control).seen_by_net, 1),
-            Hook::Queue => {}
+            Hook::Queue | Hook::Xmit => {}
         }
         add(&raw mut (*control).seen, 1);
         let busy_since_ns = take_marked::<S>(skb, hook, cpu, index, control);
@@ -189,8 +190,12 @@ unsafe fn take_marked<S: Source>(
         // Behind the copy: 5.10 would follow it anew for each way out of these two.
         (*header).context =
             identity::context::<S>(read_volatile(&raw const (*control).preempt_count_addr)) as u8;
+        let mut found = Flags::default();
+        if hook as u8 == Hook::Xmit as u8 {
+            found = notes::apply(header, &skb, control);
+        }
         (*header).dropped = interface_drops(index, control, &device);
-        (*header).flags = read_volatile(&raw const (*header).flags) | copied.flags.0;
+        (*header).flags = read_volatile(&raw const (*header).flags) | copied.flags.0 | found.0;
         let flags = copied.flags;
         add(&raw mut (*control).captured, 1);
         if flags.is_cut_short() {

@@ -22,12 +22,19 @@ const NMI_MASK: u32 = 0xf << 20;
 pub(crate) unsafe fn write_current<S: Source>(header: *mut RecordHeader) {
     // SAFETY: the caller's promise; a name has 16 bytes.
     unsafe {
-        let pid_tgid = bpf_get_current_pid_tgid();
+        let pid_tgid = pid_tgid();
         (*header).tgid = (pid_tgid >> 32) as u32;
         (*header).pid = pid_tgid as u32;
         // The bytes behind the NUL are not cleared.
         S::comm((&raw mut (*header).comm).cast());
     }
+}
+
+/// `current`'s tgid in the upper half, its pid in the lower.
+#[inline(always)]
+pub(crate) fn pid_tgid() -> u64 {
+    // SAFETY: none is needed for the helper; the binding is `unsafe` as all of them are.
+    unsafe { bpf_get_current_pid_tgid() }
 }
 
 /// What this CPU is doing, from its preemption counter.

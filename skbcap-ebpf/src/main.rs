@@ -16,6 +16,7 @@ mod maps;
 mod marks;
 mod memory;
 mod net;
+mod notes;
 mod peek;
 mod skb;
 mod source;
@@ -75,6 +76,38 @@ fn net(ctx: BtfTracePointContext) -> i32 {
 fn net_trust(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     net::take_missed::<ByTrust>(skb as u64);
+    0
+}
+
+/// At `trace_net_dev_start_xmit(skb, dev)`, where the driver gets the frame: tcpdump's place.
+#[btf_tracepoint(function = "net_dev_start_xmit")]
+fn start_xmit(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    emit::take::<ByType>(skb as u64, Hook::Xmit);
+    0
+}
+
+/// The same from Linux 6.11 on.
+#[btf_tracepoint(function = "net_dev_start_xmit")]
+fn start_xmit_trust(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    emit::take::<ByTrust>(skb as u64, Hook::Xmit);
+    0
+}
+
+/// At `net_dev_queue`, for the two above: who sends.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn note(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    notes::write::<ByType>(skb as u64);
+    0
+}
+
+/// The same from Linux 6.11 on.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn note_trust(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    notes::write::<ByTrust>(skb as u64);
     0
 }
 

@@ -18,6 +18,7 @@ pub(crate) struct Skb {
     pub(crate) len: u32,
     pub(crate) data_len: u32,
     pub(crate) data: u64,
+    pub(crate) head: u64,
     pub(crate) shared_info: u64,
     /// `vlan_proto` (as it lies in the frame) in the low half, `vlan_tci` (likewise) in the high.
     pub(crate) vlan_tag: Option<u32>,
@@ -52,6 +53,7 @@ impl Skb {
             len: window.get(config!(layout.skb_len)),
             data_len: window.get(config!(layout.skb_data_len)),
             data: window.get(config!(layout.skb_data)),
+            head,
             shared_info: head + u64::from(end),
             vlan_tag: present.then(|| u32::from(proto) | u32::from(tci.swap_bytes()) << 16),
         })

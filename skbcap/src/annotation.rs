@@ -24,10 +24,22 @@ pub struct Annotation<Name> {
     pub tgid: u32,
     /// `ctx=`: what the CPU was doing.
     pub context: Context,
+    /// `via=`: how it is known who was current when the frame was sent, if not by looking when it
+    /// was captured.
+    pub via: Option<Via>,
     /// `hook=net`: the kprobe missed the frame, and the net under it took it.
     pub net: bool,
     /// `cut=`: why the bytes end early, if not by the snapshot length.
     pub cut: Option<Cut>,
+}
+
+/// How a frame of `--hook xmit` was recognised as one that was seen when it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// `skb`: it is the same skb.
+    Skb,
+    /// `socket`: it is of the same socket.
+    Socket,
 }
 
 /// Why a frame lost bytes to something else than the snapshot length.
@@ -64,6 +76,7 @@ impl<'a> Annotation<&'a [u8]> {
             pid: frame.header.pid,
             tgid: frame.header.tgid,
             context: frame.context(),
+            via: Via::of(flags),
             net: frame.hook() == Hook::Net,
             cut,
         }
@@ -76,6 +89,7 @@ impl<'a> Annotation<&'a [u8]> {
             pid,
             tgid,
             context,
+            via,
             net,
             cut,
         } = self;
@@ -88,6 +102,9 @@ impl<'a> Annotation<&'a [u8]> {
             " pid={pid} tgid={tgid} ctx={}",
             context_word(*context)
         );
+        if let Some(via) = via {
+            let _ = write!(line, " via={}", via.word());
+        }
         if *net {
             line.push_str(" hook=net");
         }
@@ -180,9 +197,11 @@ impl Annotation<Vec<u8>> {
         let context = value("ctx")
             .and_then(context_of)
             .ok_or(ParseError { key: "ctx" })?;
-        let (mut net, mut cut) = (false, None);
+        let (mut via, mut net, mut cut) = (None, false, None);
         for word in words {
-            if let Some(hook) = word.strip_prefix("hook=") {
+            if let Some(word) = word.strip_prefix("via=") {
+                via = Some(Via::of_word(word).ok_or(ParseError { key: "via" })?);
+            } else if let Some(hook) = word.strip_prefix("hook=") {
                 net = hook == "net";
                 if !net {
                     return Err(ParseError { key: "hook" });
@@ -196,9 +215,37 @@ impl Annotation<Vec<u8>> {
             pid,
             tgid,
             context,
+            via,
             net,
             cut,
         })
+    }
+}
+
+impl Via {
+    fn of(flags: Flags) -> Option<Self> {
+        if flags.contains(Flags::NOTED_SKB) {
+            Some(Self::Skb)
+        } else if flags.contains(Flags::NOTED_SOCKET) {
+            Some(Self::Socket)
+        } else {
+            None
+        }
+    }
+
+    /// As it stands behind `via=`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Skb => "skb",
+            Self::Socket => "socket",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Self> {
+        [Self::Skb, Self::Socket]
+            .into_iter()
+            .find(|via| via.word() == word)
     }
 }
 
@@ -260,6 +307,7 @@ mod tests {
             pid: 2214,
             tgid: 2211,
             context: Context::Task,
+            via: None,
             net,
             cut,
         }
@@ -310,6 +358,7 @@ mod tests {
                 pid: 1,
                 tgid: 2,
                 context: Context::Softirq,
+                via: None,
                 net: false,
                 cut: Some(Cut::Unreadable),
             })
@@ -329,6 +378,7 @@ mod tests {
             ("comm=a pid=1 tgid=1 ctx=nmi", "ctx"),
             ("comm=a pid=1 tgid=1 ctx=task cut=short", "cut"),
             ("comm=a pid=1 tgid=1 ctx=task hook=kprobe", "hook"),
+            ("comm=a pid=1 tgid=1 ctx=task via=hearsay", "via"),
         ] {
             assert_eq!(
                 Annotation::parse(comment),
@@ -345,15 +395,16 @@ mod tests {
             pid: u32,
             tgid: u32,
             context in 0u8..4,
+            via in proptest::option::of(prop_oneof![Just(Via::Skb), Just(Via::Socket)]),
             net: bool,
             cut in proptest::option::of(prop_oneof![Just(Cut::Unreadable), Just(Cut::Bound)]),
         ) {
             let context = Context::from_byte(context);
             let mut line = String::new();
-            Annotation { comm: comm.as_slice(), pid, tgid, context, net, cut }.write(&mut line);
+            Annotation { comm: comm.as_slice(), pid, tgid, context, via, net, cut }.write(&mut line);
             prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
-            prop_assert_eq!(line.split(' ').count(), 4 + usize::from(net) + usize::from(cut.is_some()));
-            prop_assert_eq!(Annotation::parse(&line), Ok(Annotation { comm, pid, tgid, context, net, cut }));
+            prop_assert_eq!(line.split(' ').count(), 4 + usize::from(via.is_some()) + usize::from(net) + usize::from(cut.is_some()));
+            prop_assert_eq!(Annotation::parse(&line), Ok(Annotation { comm, pid, tgid, context, via, net, cut }));
         }
 
         #[test]

@@ -94,12 +94,13 @@ pub struct Cli {
     )]
     pub buffer_kib: Option<String>,
 
-    /// Take frames by a kprobe on __dev_queue_xmit, or the tracepoint net_dev_queue; auto: the
-    /// kprobe where the kernel has kprobes [default: auto]
+    /// Take frames by a kprobe on __dev_queue_xmit, at the tracepoint net_dev_queue, or at
+    /// net_dev_start_xmit, as tcpdump does; auto: the kprobe where the kernel has kprobes
+    /// [default: auto]
     #[arg(
         long,
         value_enum,
-        value_name = "auto|kprobe|queue",
+        value_name = "auto|kprobe|queue|xmit",
         default_value_t = HookChoice::Auto,
         hide_default_value = true,
         hide_possible_values = true,
@@ -229,6 +230,8 @@ pub enum HookChoice {
     Kprobe,
     /// The tracepoint `net_dev_queue`.
     Queue,
+    /// The tracepoint `net_dev_start_xmit`.
+    Xmit,
 }
 
 /// What is wrong with a command line, as one line without the command's name.
@@ -287,8 +290,8 @@ mod tests {
     fn errors_fit_one_line_and_say_where_to_look() {
         assert_eq!(
             refused(&["skbcap", "--hook", "tc"]),
-            "invalid value 'tc' for '--hook <auto|kprobe|queue>' \
-             [possible values: auto, kprobe, queue]; see 'skbcap --help'"
+            "invalid value 'tc' for '--hook <auto|kprobe|queue|xmit>' \
+             [possible values: auto, kprobe, queue, xmit]; see 'skbcap --help'"
         );
         assert_eq!(
             refused(&["skbcap", "--hok", "queue"]),

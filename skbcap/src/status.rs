@@ -126,8 +126,10 @@ pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Res
                 None => writeln!(out, "frames missed by both: this kernel can't tell")?,
             }
         }
-        (Hook::Queue, Some(missed)) => writeln!(out, "{missed} missed by the tracepoint")?,
-        (Hook::Queue, None) => {}
+        (Hook::Queue | Hook::Xmit, Some(missed)) => {
+            writeln!(out, "{missed} missed by the tracepoint")?
+        }
+        (Hook::Queue | Hook::Xmit, None) => {}
     }
     writeln!(out, "{cut_short} cut short")?;
     let rest = [

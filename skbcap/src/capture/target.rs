@@ -128,7 +128,8 @@ impl Facts {
 pub(super) fn place(hook: Hook) -> String {
     match hook {
         Hook::Kprobe | Hook::Net => format!("kprobe ({})", load::FUNCTION),
-        Hook::Queue => format!("queue (tracepoint {})", load::TRACEPOINT),
+        Hook::Queue => format!("queue (tracepoint {})", load::QUEUE_TRACEPOINT),
+        Hook::Xmit => format!("xmit (tracepoint {})", load::XMIT_TRACEPOINT),
     }
 }
 
@@ -154,6 +155,7 @@ pub(super) fn origin(
         match hook {
             Hook::Kprobe | Hook::Net => "kprobe",
             Hook::Queue => "queue",
+            Hook::Xmit => "xmit",
         },
         netns.map_or_else(|| "all".to_owned(), |netns| netns.inode().to_string()),
         interfaces_text(config).replace(", ", ","),

@@ -16,6 +16,7 @@ use aya::{
 use skbcap_common::{
     Config, Hook,
     config::{Layout, MAX_INTERFACES, Types},
+    note::NOTES,
 };
 use zerocopy::IntoBytes;
 
@@ -33,7 +34,9 @@ use crate::geometry::Geometry;
 /// The function that the kprobe is attached to.
 pub const FUNCTION: &str = "__dev_queue_xmit";
 /// The tracepoint within it.
-pub const TRACEPOINT: &str = "net_dev_queue";
+pub const QUEUE_TRACEPOINT: &str = "net_dev_queue";
+/// The tracepoint where the driver gets the frame.
+pub const XMIT_TRACEPOINT: &str = "net_dev_start_xmit";
 
 /// A program of the object (`skbcap-ebpf/src/main.rs`), and where it belongs.
 #[derive(Clone, Copy, Debug)]
@@ -54,13 +57,26 @@ const KPROBE: Part = Part {
 const NET: Part = Part {
     program: "net",
     faster: "net_trust",
-    place: TRACEPOINT,
+    place: QUEUE_TRACEPOINT,
 };
 /// The tracepoint alone.
 const QUEUE: Part = Part {
     program: "net_dev_queue",
     faster: "net_dev_queue_trust",
-    place: TRACEPOINT,
+    place: QUEUE_TRACEPOINT,
+};
+
+/// The driver's tracepoint.
+const XMIT: Part = Part {
+    program: "start_xmit",
+    faster: "start_xmit_trust",
+    place: XMIT_TRACEPOINT,
+};
+/// What tells it who sends.
+const NOTE: Part = Part {
+    program: "note",
+    faster: "note_trust",
+    place: QUEUE_TRACEPOINT,
 };
 
 /// What the kernel side is to do.
@@ -124,7 +140,7 @@ pub enum LoadError {
 /// The kernel side's programs, loaded.
 pub struct Kernel {
     ebpf: Ebpf,
-    /// What takes frames first, and then its net.
+    /// What takes frames, and then what helps it.
     parts: Vec<Part>,
     doorbell: RingBuf<MapData>,
 }
@@ -148,6 +164,7 @@ impl Kernel {
             second_rings: options.net,
         };
         let blocks = division.blocks() as u32;
+        let notes = if options.hook == Hook::Xmit { NOTES } else { 1 };
         let bytes = object::prepared(
             "SEGMENTS",
             options.geometry.value_len,
@@ -159,6 +176,8 @@ impl Kernel {
             .override_global("CONFIG", config(options).as_bytes(), true)
             .map_max_entries("CONTROL", blocks)
             .map_max_entries("DROPS", blocks)
+            .map_max_entries("NOTES", notes)
+            .map_max_entries("SOCKETS", notes)
             .map_max_entries("SEGMENTS", division.segments() as u32)
             .load(&bytes)
             .map_err(|error| LoadError::Maps(Box::new(error)))?;
@@ -175,8 +194,9 @@ impl Kernel {
             (Hook::Kprobe | Hook::Net, true) => &[KPROBE, NET],
             (Hook::Kprobe | Hook::Net, false) => &[KPROBE],
             (Hook::Queue, _) => &[QUEUE],
+            (Hook::Xmit, _) => &[XMIT, NOTE],
         };
-        let btf = if parts.iter().any(|part| part.place == TRACEPOINT) {
+        let btf = if parts.iter().any(|part| part.place != FUNCTION) {
             Some(aya::Btf::from_sys_fs()?)
         } else {
             None

@@ -35,6 +35,7 @@ pub const FUNCTION: &str = "__dev_queue_xmit";
 
 /// The kernel's typedef of the tracepoint that the queue hook attaches to.
 const QUEUE_TYPEDEF: &str = "btf_trace_net_dev_queue";
+const XMIT_TYPEDEF: &str = "btf_trace_net_dev_start_xmit";
 
 /// The oldest kernel: its raw tracepoint programs can be run by hand.
 const OLDEST: (u32, u32) = (5, 10);
@@ -84,6 +85,8 @@ pub struct Types {
     pub layout: Layout,
     /// Whether there is a BTF tracepoint `net_dev_queue`.
     pub queue_tracepoint: bool,
+    /// Whether there is a BTF tracepoint `net_dev_start_xmit`.
+    pub xmit_tracepoint: bool,
 }
 
 /// What lockdown forbids (`security/lockdown/lockdown.c@5.10`).
@@ -151,20 +154,22 @@ impl Preflight {
             .as_ref()
             .map_err(|error| Refusal::Types(with_causes(error)))?;
         let kprobe = self.kprobes && self.has_function();
+        let release = || self.release.clone();
         match (choice, kprobe, types.queue_tracepoint) {
             (HookChoice::Auto | HookChoice::Kprobe, true, _) => Ok(Hook::Kprobe),
             (HookChoice::Auto | HookChoice::Queue, _, true) => Ok(Hook::Queue),
+            // The other tracepoint tells who sends.
+            (HookChoice::Xmit, _, true) if types.xmit_tracepoint => Ok(Hook::Xmit),
+            (HookChoice::Xmit, ..) => Err(Refusal::NoXmit { release: release() }),
             (HookChoice::Kprobe, false, queue) => Err(Refusal::NoKprobe {
-                release: self.release.clone(),
+                release: release(),
                 queue,
             }),
             (HookChoice::Queue, kprobe, false) => Err(Refusal::NoTracepoint {
-                release: self.release.clone(),
+                release: release(),
                 kprobe,
             }),
-            (HookChoice::Auto, false, false) => Err(Refusal::NoHook {
-                release: self.release.clone(),
-            }),
+            (HookChoice::Auto, false, false) => Err(Refusal::NoHook { release: release() }),
         }
     }
 
@@ -232,10 +237,12 @@ fn types(path: &Path) -> Result<Types, LayoutError> {
     let btf = Btf::from_file(path)?;
     let layout = layout::layout(&btf)?;
     let queue_tracepoint = btf.has_typedef(QUEUE_TYPEDEF)?;
+    let xmit_tracepoint = btf.has_typedef(XMIT_TYPEDEF)?;
     Ok(Types {
         btf,
         layout,
         queue_tracepoint,
+        xmit_tracepoint,
     })
 }
 

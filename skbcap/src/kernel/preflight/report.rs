@@ -33,6 +33,7 @@ fn hook_text(hook: Hook) -> &'static str {
     match hook {
         Hook::Kprobe | Hook::Net => "the kprobe on __dev_queue_xmit",
         Hook::Queue => "the tracepoint net_dev_queue",
+        Hook::Xmit => "the tracepoint net_dev_start_xmit",
     }
 }
 

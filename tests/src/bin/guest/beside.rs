@@ -58,7 +58,7 @@ impl Beside {
             tcpdumps.push(Tcpdump::launch(point)?);
         }
         let mut skbcaps = Vec::new();
-        for hook in Hook::all() {
+        for hook in Hook::with_xmit() {
             let words = format!("--hook {hook} {words}");
             let name = hook.to_string();
             skbcaps.push((hook, Skbcap::launch(points[0].space, &name, &words)?));

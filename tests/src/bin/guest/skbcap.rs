@@ -17,6 +17,7 @@ use crate::program::{Program, out};
 pub(crate) enum Hook {
     Kprobe,
     Queue,
+    Xmit,
 }
 
 impl fmt::Display for Hook {
@@ -24,6 +25,7 @@ impl fmt::Display for Hook {
         f.write_str(match self {
             Self::Kprobe => "kprobe",
             Self::Queue => "queue",
+            Self::Xmit => "xmit",
         })
     }
 }
@@ -36,6 +38,13 @@ impl Hook {
         } else {
             vec![Self::Queue]
         }
+    }
+
+    /// The same, and the place where tcpdump listens.
+    pub(crate) fn with_xmit() -> Vec<Self> {
+        let mut all = Self::all();
+        all.push(Self::Xmit);
+        all
     }
 }
 
