@@ -127,7 +127,7 @@ pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Res
             }
         }
         (Hook::Queue | Hook::Xmit, Some(missed)) => {
-            writeln!(out, "{missed} missed by the tracepoint")?
+            writeln!(out, "{missed} missed by the tracepoint")?;
         }
         (Hook::Queue | Hook::Xmit, None) => {}
     }
