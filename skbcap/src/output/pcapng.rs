@@ -128,6 +128,7 @@ impl PcapngFile {
                     received: delivered + dropped,
                     dropped,
                     delivered,
+                    comments: Vec::new(),
                 })
                 .map_err(io_error)?;
         }
