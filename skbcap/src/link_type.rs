@@ -76,6 +76,7 @@ const TABLE: &[Row] = &[
     row(802, 119), // ARPHRD_IEEE80211_PRISM
     row(803, 127), // ARPHRD_IEEE80211_RADIOTAP
     row(804, 230), // ARPHRD_IEEE802154: LINKTYPE_IEEE802_15_4_NOFCS
+    row(824, 253), // ARPHRD_NETLINK: a header that is put before the message
     row(826, 271), // ARPHRD_VSOCKMON: LINKTYPE_VSOCK
 ];
 
@@ -100,6 +101,7 @@ const NAMES: &[(u16, &str)] = &[
     (224, "fc-2"),
     (227, "can-socketcan"),
     (230, "ieee802-15-4-nofcs"),
+    (253, "netlink"),
     (271, "vsock"),
     (276, "linux-sll2"),
 ];
@@ -186,6 +188,7 @@ mod tests {
             (libc::ARPHRD_IEEE80211_PRISM, 119),
             (libc::ARPHRD_IEEE80211_RADIOTAP, 127),
             (libc::ARPHRD_IEEE802154, 230),
+            (824, 253), // ARPHRD_NETLINK
             (826, 271), // ARPHRD_VSOCKMON
             (libc::ARPHRD_NONE, 101),
         ];

@@ -1,5 +1,7 @@
 //! In which form frames are written: with their own link-layer headers, or with one for all.
 
+use skbcap_common::RecordHeader;
+
 use crate::config::LinkTypes;
 use crate::decode::Frame;
 use crate::interface::Interface;
@@ -42,20 +44,11 @@ impl Form {
 
     /// The link type of an interface's frames; [`None`] if they can't be written.
     pub(super) fn link_type(&self, interface: &Interface) -> Option<LinkType> {
-        let own = interface.link_type?;
         if self.is_sll2 {
-            sll2::holds(interface.dev_type).then_some(LinkType::LINUX_SLL2)
+            // The header tells the device's type, which must be a fact.
+            interface.is_readable.then_some(LinkType::LINUX_SLL2)
         } else {
-            Some(own)
-        }
-    }
-
-    /// What a device has not whose frames can't be written.
-    pub(super) fn lacking(&self) -> &'static str {
-        if self.is_sll2 {
-            "place behind an SLL2 header"
-        } else {
-            "link type in a capture file"
+            interface.link_type
         }
     }
 
@@ -74,22 +67,40 @@ impl Form {
         frame: &Frame<'a>,
         link_type: LinkType,
     ) -> (&'a [u8], u32) {
-        let len = frame.header.len;
+        let (header, scratch) = (frame.header, &mut self.scratch);
+        let len = header.len;
         match link_type {
-            LinkType::LINUX_SLL2 => match sll2::encode(&mut self.scratch, frame, self.snaplen) {
-                Some(len) => (&self.scratch, len),
-                // Not reached: such an interface has no link type here.
-                None => (frame.data, len),
-            },
+            LinkType::LINUX_SLL2 => {
+                let len = sll2::encode(scratch, frame, self.snaplen);
+                (scratch, len)
+            }
             LinkType::CAN_SOCKETCAN => {
-                self.scratch.clear();
-                self.scratch.extend_from_slice(frame.data);
-                portable_can(&mut self.scratch, len as usize);
-                (&self.scratch, len)
+                scratch.clear();
+                scratch.extend_from_slice(frame.data);
+                portable_can(scratch, len as usize);
+                (scratch, len)
+            }
+            LinkType::NETLINK => {
+                let head = netlink_head(header);
+                scratch.clear();
+                scratch.extend_from_slice(&head);
+                scratch.extend_from_slice(frame.data);
+                scratch.truncate(self.snaplen as usize);
+                (scratch, len + head.len() as u32)
             }
             _ => (frame.data, len),
         }
     }
+}
+
+/// The header that `LINKTYPE_NETLINK` has before the message: that of `LINKTYPE_LINUX_SLL`, with the
+/// netlink family (`NETLINK_ROUTE` and so on) for a protocol. A message has none of its own.
+fn netlink_head(header: &RecordHeader) -> [u8; 16] {
+    let mut head = [0; 16];
+    head[..2].copy_from_slice(&u16::from(sll2::OUTGOING).to_be_bytes());
+    head[2..4].copy_from_slice(&header.dev_type.to_be_bytes());
+    head[14..].copy_from_slice(&header.protocol.to_be_bytes());
+    head
 }
 
 /// Makes the kernel's own form of a CAN frame the one that `LINKTYPE_CAN_SOCKETCAN` asks for, as
@@ -109,6 +120,22 @@ fn portable_can(bytes: &mut [u8], len: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zerocopy::FromZeros;
+
+    #[test]
+    fn a_netlink_message_gets_its_family() {
+        let mut header = RecordHeader::new_zeroed();
+        (header.dev_type, header.protocol, header.len) = (824, 16, 40);
+        let data = [7; 40];
+        let frame = Frame {
+            header: &header,
+            data: &data,
+        };
+        let mut form = Form::new(LinkTypes::Mixed, 50);
+        let (bytes, len) = form.bytes(&frame, LinkType::NETLINK);
+        assert_eq!(bytes[..16], *b"\0\x04\x03\x38\0\0\0\0\0\0\0\0\0\0\0\x10");
+        assert_eq!((&bytes[16..], len), (&data[..34], 56));
+    }
 
     #[test]
     fn can_identifiers_are_big_endian_and_fd_is_marked() {

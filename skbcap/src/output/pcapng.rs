@@ -75,10 +75,17 @@ impl Pcapng {
         let Some(link_type) = self.form.link_type(interface) else {
             if seen.is_new {
                 self.notices.push(format!(
-                    "frames of {} are not written: its device type {} has no {}",
+                    "frames of {} are not written: {}",
                     interface.name,
-                    interface.dev_type,
-                    self.form.lacking(),
+                    if interface.is_readable {
+                        format!(
+                            "its device type {} has no link type in a capture file (--linktype \
+                             sll2 has a place for them)",
+                            interface.dev_type
+                        )
+                    } else {
+                        "its device could not be read".into()
+                    },
                 ));
             }
             return Ok(Outcome::UnsupportedLinkType);
@@ -121,12 +128,15 @@ impl Pcapng {
         lacking
             .map(|interface| {
                 format!(
-                    "not written: {} frames of {} ({}), whose device type {} has no {}",
+                    "not written: {} frames of {} ({}), whose device {}",
                     interface.captured,
                     interface.name,
                     interface.description(),
-                    interface.dev_type,
-                    self.form.lacking(),
+                    if interface.is_readable {
+                        format!("type {} has no link type", interface.dev_type)
+                    } else {
+                        "could not be read".into()
+                    },
                 )
             })
             .collect()

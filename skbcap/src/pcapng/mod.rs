@@ -33,6 +33,8 @@ impl LinkType {
     pub const RAW: Self = Self(101);
     /// `LINKTYPE_CAN_SOCKETCAN`: the kernel's CAN frame, its identifier big-endian.
     pub const CAN_SOCKETCAN: Self = Self(227);
+    /// `LINKTYPE_NETLINK`: a netlink message behind a `LINKTYPE_LINUX_SLL` header.
+    pub const NETLINK: Self = Self(253);
     /// `LINKTYPE_LINUX_SLL2`: Linux's "cooked" header, the same for all devices.
     pub const LINUX_SLL2: Self = Self(276);
 }
