@@ -15,9 +15,23 @@ pub(super) struct CaptureFile {
     origin: Origin,
     /// What stands in the current section for each interface; `None` where nothing does yet.
     described: Vec<Option<Described>>,
+    /// The link type of the first interface in the file.
+    first: Option<LinkType>,
+    unreadable: Option<Unreadable>,
     packets: u64,
     last_ns: u64,
     has_failed: bool,
+}
+
+/// Why libpcap, and so tcpdump, does not read the whole file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It has two link types.
+    TwoLinkTypes,
+    /// It describes two interfaces of raw IP, or one anew in another section. libpcap compares the
+    /// first one's link type as the number that it has in memory (`DLT_RAW`, 12) with the others'
+    /// as they are in the file (101): `pcap_ng_next_packet` in `sf-pcapng.c`, 1.10.
+    RawTwice,
 }
 
 /// An interface in the current section.
@@ -42,6 +56,8 @@ impl CaptureFile {
             writer,
             origin,
             described: Vec::new(),
+            first: None,
+            unreadable: None,
             packets: 0,
             last_ns: 0,
             has_failed: false,
@@ -73,6 +89,13 @@ impl CaptureFile {
             filter: None,
         });
         let id = self.guard(result)?;
+        match self.first {
+            Some(first) if first != link_type => {
+                self.unreadable = Some(Unreadable::TwoLinkTypes);
+            }
+            Some(LinkType::RAW) => self.unreadable = Some(Unreadable::RawTwice),
+            _ => self.first = Some(link_type),
+        }
         self.described[slot] = Some(Described {
             id,
             start_ns,
@@ -157,6 +180,11 @@ impl CaptureFile {
             self.writer.get_mut().keep(whole_len)?;
         }
         result.map_err(io_error)
+    }
+
+    /// Whether there is something in the file that keeps tcpdump from reading it.
+    pub(super) fn unreadable(&self) -> Option<Unreadable> {
+        self.unreadable
     }
 
     /// Packets that were taken. After an error some of them are [lost](Self::lost).

@@ -7,7 +7,7 @@ use std::io;
 
 use skbcap_common::{InterfaceDrops, RecordHeader};
 
-use super::capture_file::CaptureFile;
+use super::capture_file::{CaptureFile, Unreadable};
 use super::form::Form;
 use super::split::Files;
 use super::{FileOutput, Origin, Outcome, Sink};
@@ -17,7 +17,7 @@ use crate::{
     decode::Frame,
     interface::{Interfaces, Key},
     link_type,
-    pcapng::{LinkType, Packet, epb_flags},
+    pcapng::{Packet, epb_flags},
 };
 
 /// `CHECKSUM_PARTIAL`: the checksum is filled in later (include/linux/skbuff.h).
@@ -31,10 +31,8 @@ pub struct Pcapng {
     interfaces: Interfaces,
     comments: Comments,
     notices: Vec<String>,
-    /// The first link type of a file that is to hold all: another one makes it unreadable for
-    /// libpcap.
-    first: Option<LinkType>,
-    has_two_link_types: bool,
+    /// Whether the user knows that tcpdump does not read a file.
+    has_warned: bool,
 }
 
 impl Pcapng {
@@ -63,8 +61,7 @@ impl Pcapng {
             interfaces: Interfaces::new(),
             comments: Comments::new(),
             notices: Vec::new(),
-            first: None,
-            has_two_link_types: false,
+            has_warned: false,
         })
     }
 
@@ -90,22 +87,10 @@ impl Pcapng {
             }
             return Ok(Outcome::UnsupportedLinkType);
         };
-        if seen.is_new && matches!(self.files, Files::One(_)) {
-            let first = *self.first.get_or_insert(link_type);
-            if first != link_type && !self.has_two_link_types {
-                self.has_two_link_types = true;
-                self.notices.push(format!(
-                    "{} has another link type than the interfaces before: Wireshark opens this \
-                     file, tcpdump does not (for it: --split-linktype, --linktype sll2, or -i on \
-                     interfaces of one link type)",
-                    interface.name
-                ));
-            }
-        }
         let (data, len) = self.form.bytes(frame, link_type);
         let comment = self.comments.of(frame);
         let (interfaces, seen) = (&self.interfaces, &seen);
-        self.files.with(link_type, |file| {
+        let unreadable = self.files.with(link_type, |file| {
             let interface = file.interface(interfaces, seen, link_type, wall_ns)?;
             file.packet(&Packet {
                 interface,
@@ -116,9 +101,32 @@ impl Pcapng {
                 flags: flags(header),
                 process: Some((header.tgid, header.pid)),
                 dropped: seen.dropped,
-            })
+            })?;
+            Ok(file.unreadable())
         })?;
+        if let Some(why) = unreadable
+            && !self.has_warned
+        {
+            self.has_warned = true;
+            self.notices.push(Self::warning(why, &interface.name));
+        }
         Ok(Outcome::Written)
+    }
+
+    /// What to say of a file that tcpdump does not read any more, since this interface.
+    fn warning(why: Unreadable, name: &str) -> String {
+        let (what, way_out) = match why {
+            Unreadable::TwoLinkTypes => (
+                "has another link type than the interfaces before",
+                "--split-linktype, --linktype sll2, or -i on interfaces of one link type",
+            ),
+            Unreadable::RawTwice => (
+                "is described behind another raw IP interface, which libpcap takes for two link \
+                 types",
+                "--linktype sll2, or -i on one of them",
+            ),
+        };
+        format!("{name} {what}: Wireshark opens the file, tcpdump does not (for it: {way_out})")
     }
 
     /// What of the capture no file holds, in words for its readers.

@@ -10,6 +10,7 @@ use zerocopy::FromZeros;
 use super::*;
 use crate::config::Output;
 use crate::diff;
+use crate::pcapng::LinkType;
 use crate::pcapng::check;
 
 /// A file of its own, removed at the end.
@@ -183,7 +184,10 @@ fn a_split_capture_adds_up_file_by_file() {
         dropped,
     });
     file.finish(&drops, TIME + 1_000_003).unwrap();
-    assert_eq!(file.notices().len(), 1, "only ib0's: nothing is mixed");
+    let notices = file.notices();
+    assert_eq!(notices.len(), 2, "{notices:?}");
+    assert!(notices[0].starts_with("wg0 is described behind another raw IP interface"));
+    assert!(notices[1].starts_with("frames of ib0"));
     let shown = scratch.0.display().to_string();
     let raw = scratch.beside("raw");
     assert_eq!(
@@ -210,6 +214,31 @@ fn a_split_capture_adds_up_file_by_file() {
         let types: Vec<_> = capture.interfaces.iter().map(|one| one.link_type).collect();
         assert_eq!(types, vec![link_type; losses.len()]);
     }
+}
+
+/// libpcap takes two of them for two link types; of Ethernet it takes any number.
+#[test]
+fn a_second_raw_interface_is_told_of() {
+    let scratch = Scratch::new("raw-twice");
+    let mut file = scratch.open();
+    let mut notices = |ifindex: u32, dev_type: u16| {
+        let mut header = header("any0", dev_type, 0);
+        header.ifindex = ifindex;
+        send(&mut file, &header, TIME);
+        file.notices()
+    };
+    assert!(notices(1, 0xfffe).is_empty() && notices(1, 0xfffe).is_empty());
+    let told = notices(2, 0xfffe);
+    assert!(told[0].starts_with("any0 is described behind another raw IP interface"));
+    assert!(notices(3, 1).is_empty(), "one warning is enough");
+    let scratch = Scratch::new("ethernet-twice");
+    let mut file = scratch.open();
+    for ifindex in [1, 2] {
+        let mut header = header("eth0", 1, 0);
+        header.ifindex = ifindex;
+        send(&mut file, &header, TIME);
+    }
+    assert!(file.notices().is_empty());
 }
 
 /// A device that becomes one of another type goes on in another file, and no loss is counted twice.
