@@ -68,6 +68,11 @@ const TESTS: &[Test] = &[
         "seconds=180",
         link_types::without_link_type,
     ),
+    (
+        "link_type_table",
+        "seconds=400",
+        link_types::link_type_table,
+    ),
     ("netlink", "seconds=180", link_types::netlink),
     // 5.10's veth has no NAPI of its own, and so no GRO.
     ("frag_list", "seconds=180 since=6.1", forward::frag_list),
