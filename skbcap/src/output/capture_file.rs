@@ -66,7 +66,22 @@ impl CaptureFile {
 
     /// The number of the interface that a frame was just seen on, which is described now if it
     /// wasn't yet in this section. All frames of an interface go into one file.
+    #[inline]
     pub(super) fn interface(
+        &mut self,
+        interfaces: &Interfaces,
+        seen: &Seen,
+        link_type: LinkType,
+        start_ns: u64,
+    ) -> io::Result<InterfaceId> {
+        match self.described.get(seen.index.as_usize()) {
+            Some(Some(described)) => Ok(described.id),
+            _ => self.describe(interfaces, seen, link_type, start_ns),
+        }
+    }
+
+    #[cold]
+    fn describe(
         &mut self,
         interfaces: &Interfaces,
         seen: &Seen,
@@ -76,9 +91,6 @@ impl CaptureFile {
         let slot = seen.index.as_usize();
         if slot >= self.described.len() {
             self.described.resize(slot + 1, None);
-        }
-        if let Some(described) = self.described[slot] {
-            return Ok(described.id);
         }
         let interface = interfaces.get(seen.index);
         let result = self.writer.interface(&pcapng::Interface {
@@ -108,6 +120,7 @@ impl CaptureFile {
     }
 
     /// Writes a packet.
+    #[inline]
     pub(super) fn packet(&mut self, packet: &Packet<'_>) -> io::Result<()> {
         let result = self.writer.packet(packet);
         self.guard(result)?;
@@ -172,14 +185,22 @@ impl CaptureFile {
     }
 
     /// After an error, leaves a file of whole blocks behind.
+    #[inline]
     fn guard<T>(&mut self, result: Result<T, pcapng::Error>) -> io::Result<T> {
-        if result.is_err() && !self.has_failed {
+        result.map_err(|error| self.failed(error))
+    }
+
+    #[cold]
+    fn failed(&mut self, error: pcapng::Error) -> io::Error {
+        if !self.has_failed {
             self.has_failed = true;
             let whole_len = self.writer.whole_len();
             // That the file is not whole any more is worse than why.
-            self.writer.get_mut().keep(whole_len)?;
+            if let Err(worse) = self.writer.get_mut().keep(whole_len) {
+                return worse;
+            }
         }
-        result.map_err(io_error)
+        io_error(error)
     }
 
     /// Whether there is something in the file that keeps tcpdump from reading it.

@@ -48,6 +48,7 @@ impl Files {
     }
 
     /// Hands over the file for packets of a link type, which is made if there is none yet.
+    #[inline]
     pub(super) fn with<T>(
         &mut self,
         kind: LinkType,
