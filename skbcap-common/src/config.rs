@@ -134,17 +134,21 @@ pub struct Layout {
     pub task_comm: u32,
     /// `sk_buff.next`: the skb after this one in a `frag_list`.
     pub skb_next: u32,
+    /// `sk_buff.protocol`, big-endian.
+    pub skb_protocol: u32,
+    /// `sk_buff.network_header`, 2 bytes, an offset from `head`.
+    pub skb_network_header: u32,
     /// Zero.
     pub reserved: u32,
 }
 
 const _: () = {
     use core::mem::{offset_of, size_of};
-    assert!(size_of::<Layout>() == 144);
+    assert!(size_of::<Layout>() == 152);
     assert!(offset_of!(Layout, page_size_of) == 16);
     assert!(offset_of!(Layout, net_inum) == 124);
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
     assert!(size_of::<Types>() == 24);
-    assert!(size_of::<Config>() == 456);
+    assert!(size_of::<Config>() == 464);
 };

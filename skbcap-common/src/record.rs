@@ -159,8 +159,11 @@ pub struct RecordHeader {
     pub dropped: u32,
     /// `skb_shared_info.gso_type`: `SKB_GSO_*` bits.
     pub gso_type: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// `skb->protocol`: an EtherType, or what `ETH_P_*` has besides; 0 where the sender gave none.
+    pub protocol: u16,
+    /// Where the network layer begins, by `skb->network_header`: bytes from the frame's start,
+    /// before any VLAN tag was inserted. Wraps if that lies outside of the frame.
+    pub network_offset: u16,
 }
 
 const _: () = {
@@ -185,7 +188,8 @@ const _: () = {
     assert!(offset_of!(RecordHeader, captured_len) == 104);
     assert!(offset_of!(RecordHeader, dropped) == 108);
     assert!(offset_of!(RecordHeader, gso_type) == 112);
-    assert!(offset_of!(RecordHeader, reserved) == 116);
+    assert!(offset_of!(RecordHeader, protocol) == 116);
+    assert!(offset_of!(RecordHeader, network_offset) == 118);
 };
 
 /// Bytes of a record's header.

@@ -168,7 +168,8 @@ unsafe fn take_marked<S: Source>(
         (*header).gso_size = shared_info.gso_size();
         (*header).len = plan.len as u32;
         (*header).gso_type = shared_info.gso_type();
-        (*header).reserved = 0;
+        (*header).protocol = skb.protocol;
+        (*header).network_offset = skb.network_offset;
         let socket_flag = if skb.socket == 0 {
             Flags::default()
         } else {

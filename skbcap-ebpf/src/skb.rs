@@ -14,6 +14,10 @@ pub(crate) struct Skb {
     pub(crate) address: u64,
     pub(crate) socket: u64,
     pub(crate) ip_summed: u8,
+    /// In host order.
+    pub(crate) protocol: u16,
+    /// From `data` on; wraps if it lies outside of the frame.
+    pub(crate) network_offset: u16,
     device: u64,
     pub(crate) len: u32,
     pub(crate) data_len: u32,
@@ -45,15 +49,20 @@ impl Skb {
             window.get::<u8>(config!(layout.skb_vlan_present)) & present_mask != 0
         };
         let ip_summed: u8 = window.get(config!(layout.skb_ip_summed));
+        let data: u64 = window.get(config!(layout.skb_data));
+        let network_header: u16 = window.get(config!(layout.skb_network_header));
+        let headroom = data.wrapping_sub(head) as u16;
         Some(Self {
             address,
             socket: window.get(config!(layout.skb_sk)),
             ip_summed: ip_summed >> config!(layout.skb_ip_summed_shift) & 3,
+            protocol: window.get::<u16>(config!(layout.skb_protocol)).swap_bytes(),
+            network_offset: network_header.wrapping_sub(headroom),
             device: window.get(config!(layout.skb_dev)),
             len: window.get(config!(layout.skb_len)),
             data_len: window.get(config!(layout.skb_data_len)),
-            data: window.get(config!(layout.skb_data)),
             head,
+            data,
             shared_info: head + u64::from(end),
             vlan_tag: present.then(|| u32::from(proto) | u32::from(tci.swap_bytes()) << 16),
         })

@@ -56,6 +56,24 @@ pub struct Cli {
     #[arg(short = 'w', value_name = "FILE", help_heading = OUTPUT)]
     pub write: Option<PathBuf>,
 
+    /// Link types in the file: each device's own, or LINUX_SLL2's header for all, so that tcpdump
+    /// reads them together [default: device]
+    #[arg(
+        long = "linktype",
+        value_enum,
+        value_name = "device|sll2",
+        default_value_t = LinkTypeChoice::Device,
+        hide_default_value = true,
+        hide_possible_values = true,
+        help_heading = OUTPUT
+    )]
+    pub link_type: LinkTypeChoice,
+
+    /// Write a file for each link type: Ethernet to FILE, raw IP to out.raw.pcapng if FILE is
+    /// out.pcapng, and so on
+    #[arg(long = "split-linktype", help_heading = OUTPUT)]
+    pub split_link_types: bool,
+
     /// Capture on this interface; may be repeated [default: any]
     #[arg(short = 'i', long = "interface", value_name = "IFACE", help_heading = CAPTURE)]
     pub interfaces: Vec<String>,
@@ -218,6 +236,16 @@ pub struct Diff {
     /// Print this help
     #[arg(short = 'h', long, action = clap::ArgAction::HelpShort)]
     pub help: Option<bool>,
+}
+
+/// How frames begin in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LinkTypeChoice {
+    /// As the device has them.
+    #[default]
+    Device,
+    /// With a header that is the same for all devices.
+    Sll2,
 }
 
 /// Where frames are taken.

@@ -36,6 +36,8 @@ pub struct Interface {
     pub name: String,
     /// `dev->type`, an `ARPHRD_*` number.
     pub dev_type: u16,
+    /// Whether all of the above could be read: else the type is nobody's.
+    pub is_readable: bool,
     /// How its frames begin; [`None`] if frames of such a device can't be written.
     pub link_type: Option<LinkType>,
     /// Frames captured.
@@ -206,6 +208,7 @@ fn describe(key: Key, header: &RecordHeader, unreadable: bool) -> Interface {
         key,
         name,
         dev_type: header.dev_type,
+        is_readable: !unreadable,
         // Type 0 is a device type of its own (ARPHRD_NETROM), and not what this device has.
         link_type: if unreadable {
             None
@@ -282,7 +285,8 @@ mod tests {
         assert_eq!(interfaces.see(&unreadable).index, known.index);
         unreadable.ifindex = 9;
         let unknown = interfaces.see(&unreadable);
-        assert_eq!(interfaces.get(unknown.index).link_type, None);
+        let unknown = interfaces.get(unknown.index);
+        assert_eq!((unknown.is_readable, unknown.link_type), (false, None));
         // Once it can be read, it is what it is.
         assert!(interfaces.see(&header(9, "eth9", 1)).is_new);
     }

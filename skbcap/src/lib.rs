@@ -21,5 +21,6 @@ pub mod print;
 pub mod recording;
 pub mod ring;
 pub mod signals;
+pub mod sll2;
 pub mod stats;
 pub mod status;

@@ -80,12 +80,17 @@ fn version() {
 fn bad_usage_is_one_line_and_status_2() {
     let seventeen: Vec<String> = (0..17).map(|number| format!("-ieth{number}")).collect();
     let seventeen: Vec<&str> = seventeen.iter().map(String::as_str).collect();
-    let lines: [&[&str]; 29] = [
+    let lines: [&[&str]; 34] = [
         &["-Q", "in"],
         &["--hok", "queue"],
         &["--hook", "tc"],
         &["-w"],
         &["-w", ""],
+        &["--linktype", "sll"],
+        &["--linktype", "sll2"],
+        &["--split-linktype"],
+        &["--split-linktype", "-w", "-"],
+        &["--split-linktype", "--linktype", "sll2", "-w", "out.pcapng"],
         &["-c", "0"],
         &["-c", "-1"],
         &["-c", "many"],

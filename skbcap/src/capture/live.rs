@@ -16,15 +16,15 @@ use rustix::{
 use skbcap_common::{Hook, InterfaceDrops};
 
 use super::{
-    interfaces_text, open,
-    pipeline::Pipeline,
+    interfaces_text, located, open,
+    pipeline::{End, Pipeline},
     say, summarize,
     target::{Facts, check, interfaces, namespace, origin, place, ways},
     writes_a_file,
 };
 use crate::{
     clock::ClockWatch,
-    config::{Config, Output},
+    config::Config,
     geometry,
     kernel::{
         load::{Kernel, LoadError, Options},
@@ -163,18 +163,19 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let drained = watched.and_then(|order| drain(&mut pipeline, order));
     let drops = drained.as_deref().unwrap_or_default();
     pipeline.stats.missed = missed;
-    let (stats, result) = pipeline.finish(drops, monotonic_ns());
+    let End {
+        stats,
+        lines,
+        result,
+    } = pipeline.finish(drops, monotonic_ns());
     debug(&|| {
         format!(
             "{} frames were dated later, to keep the order",
             stats.reordered
         )
     });
-    summarize(&stats, hook);
-    result.with_context(|| match &config.output {
-        Output::File(path) => format!("cannot write to {}", path.display()),
-        _ => "cannot write to standard output".to_owned(),
-    })?;
+    summarize(&stats, hook, &lines);
+    located(result, config)?;
     drained?;
     Ok(ExitCode::SUCCESS)
 }

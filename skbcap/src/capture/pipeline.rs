@@ -35,6 +35,15 @@ pub(super) struct Pipeline {
     failed: Option<io::Error>,
 }
 
+/// How a capture ended.
+pub(super) struct End {
+    pub(super) stats: Stats,
+    /// What the output has to say beyond the counts.
+    pub(super) lines: Vec<String>,
+    /// The output's first error, except that a reader went away: that is an end like any other.
+    pub(super) result: io::Result<()>,
+}
+
 impl Pipeline {
     pub(super) fn new(
         sink: Box<dyn Sink>,
@@ -133,15 +142,7 @@ impl Pipeline {
     }
 
     /// Ends the output. `self.stats` is complete.
-    ///
-    /// # Errors
-    ///
-    /// The output's first one, except that a reader went away: that is an end like any other.
-    pub(super) fn finish(
-        mut self,
-        drops: &[InterfaceDrops],
-        end_monotonic_ns: u64,
-    ) -> (Stats, io::Result<()>) {
+    pub(super) fn finish(mut self, drops: &[InterfaceDrops], end_monotonic_ns: u64) -> End {
         if let Some(recorder) = &mut self.recorder
             && let Err(error) = recorder.finish(&self.stats, drops)
         {
@@ -165,6 +166,10 @@ impl Pipeline {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,
         };
-        (self.stats, result)
+        End {
+            stats: self.stats,
+            lines: self.sink.summary(),
+            result,
+        }
     }
 }

@@ -117,6 +117,8 @@ pub fn layout(btf: &Btf) -> Result<Layout, LayoutError> {
         skb_begin: 0,
         task_comm: task.offset("comm", 16)?,
         skb_next: skb.offset("next", 8)?,
+        skb_protocol: skb.offset("protocol", 2)?,
+        skb_network_header: skb.offset("network_header", 2)?,
         reserved: 0,
     };
     if layout.page_size_of == 0 {
@@ -139,6 +141,8 @@ fn skb_window(layout: &Layout) -> (u32, u32) {
         (layout.skb_end, 4),
         (layout.skb_vlan_proto, 2),
         (layout.skb_vlan_tci, 2),
+        (layout.skb_protocol, 2),
+        (layout.skb_network_header, 2),
         (layout.skb_vlan_present, 1),
         (layout.skb_ip_summed, 1),
     ];

@@ -2,9 +2,12 @@
 //!
 //! Owns the one seam between the pipeline and every format ([`Sink`]). Knows no kernel.
 
+mod capture_file;
 mod file;
+mod form;
 mod lines;
 mod pcapng;
+mod split;
 
 use std::io;
 
@@ -13,7 +16,7 @@ use skbcap_common::InterfaceDrops;
 pub use self::{
     file::{FileOutput, OpenError},
     lines::Lines,
-    pcapng::PcapngFile,
+    pcapng::Pcapng,
 };
 use crate::decode::Frame;
 
@@ -79,4 +82,9 @@ pub trait Sink {
 
     /// What the user should be told about the output, once each.
     fn notices(&mut self) -> Vec<String>;
+
+    /// Lines for the end, after the counts: where frames are, if in more than one place.
+    fn summary(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

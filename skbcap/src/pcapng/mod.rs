@@ -31,6 +31,12 @@ impl LinkType {
     pub const ETHERNET: Self = Self(1);
     /// `LINKTYPE_RAW`: begins with an IPv4 or IPv6 header.
     pub const RAW: Self = Self(101);
+    /// `LINKTYPE_CAN_SOCKETCAN`: the kernel's CAN frame, its identifier big-endian.
+    pub const CAN_SOCKETCAN: Self = Self(227);
+    /// `LINKTYPE_NETLINK`: a netlink message behind a `LINKTYPE_LINUX_SLL` header.
+    pub const NETLINK: Self = Self(253);
+    /// `LINKTYPE_LINUX_SLL2`: Linux's "cooked" header, the same for all devices.
+    pub const LINUX_SLL2: Self = Self(276);
 }
 
 /// The number of an interface within its section, in the order of the description blocks.
@@ -98,7 +104,7 @@ pub struct Packet<'a> {
 }
 
 /// What became of one interface's packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistics {
     /// An interface of the current section.
     pub interface: InterfaceId,
@@ -113,6 +119,8 @@ pub struct Statistics {
     pub dropped: u64,
     /// `isb_usrdeliv`: packets in this section.
     pub delivered: u64,
+    /// `opt_comment`, one for each.
+    pub comments: Vec<String>,
 }
 
 /// Why a block was not taken. Nothing of it is then in the file, and all blocks before it are whole

@@ -155,7 +155,8 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// If the output fails, or the interface has no description in this section.
+    /// If the output fails, the interface has no description in this section, or a comment is over
+    /// 65,535 bytes.
     pub fn statistics(&mut self, statistics: &Statistics) -> Result<(), Error> {
         self.make_room()?;
         let Statistics {
@@ -165,17 +166,22 @@ impl<W: Write> Writer<W> {
             received,
             dropped,
             delivered,
+            ref comments,
         } = *statistics;
+        let comments = comments.iter().map(|comment| {
+            InterfaceStatisticsOption::Common(CommonOption::Comment(comment.into()))
+        });
+        let counts = [
+            InterfaceStatisticsOption::IsbStartTime(Duration::from_nanos(start_ns)),
+            InterfaceStatisticsOption::IsbEndTime(Duration::from_nanos(end_ns)),
+            InterfaceStatisticsOption::IsbIfRecv(received),
+            InterfaceStatisticsOption::IsbIfDrop(dropped),
+            InterfaceStatisticsOption::IsbUsrDeliv(delivered),
+        ];
         let block = InterfaceStatisticsBlock {
             interface_id: interface.0,
             timestamp: Duration::from_nanos(end_ns),
-            options: vec![
-                InterfaceStatisticsOption::IsbStartTime(Duration::from_nanos(start_ns)),
-                InterfaceStatisticsOption::IsbEndTime(Duration::from_nanos(end_ns)),
-                InterfaceStatisticsOption::IsbIfRecv(received),
-                InterfaceStatisticsOption::IsbIfDrop(dropped),
-                InterfaceStatisticsOption::IsbUsrDeliv(delivered),
-            ],
+            options: comments.chain(counts).collect(),
         };
         self.blocks
             .push(&Block::InterfaceStatistics(block), "interface statistics")

@@ -141,6 +141,7 @@ fn statistics(interface: InterfaceId, start_ns: u64, delivered: u64, dropped: u6
         received,
         dropped,
         delivered,
+        comments: vec![],
     }
 }
 

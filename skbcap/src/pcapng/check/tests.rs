@@ -62,6 +62,7 @@ fn file() -> Vec<u8> {
                 received,
                 dropped,
                 delivered: 3,
+                comments: vec![],
             };
             writer.statistics(&statistics).unwrap();
         }

@@ -17,6 +17,7 @@ mod icount;
 mod lab;
 mod life;
 mod limits;
+mod link_types;
 mod missed;
 mod program;
 mod recordings;
@@ -61,6 +62,18 @@ const TESTS: &[Test] = &[
         devices::vlan_unaccelerated,
     ),
     ("tun", "seconds=180", devices::tun),
+    ("link_types", "seconds=300", link_types::link_types),
+    (
+        "link_types_none",
+        "seconds=180",
+        link_types::without_link_type,
+    ),
+    (
+        "link_type_table",
+        "seconds=400",
+        link_types::link_type_table,
+    ),
+    ("netlink", "seconds=180", link_types::netlink),
     // 5.10's veth has no NAPI of its own, and so no GRO.
     ("frag_list", "seconds=180 since=6.1", forward::frag_list),
     ("snaplen", "seconds=180", limits::snaplen),
