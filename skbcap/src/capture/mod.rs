@@ -7,6 +7,8 @@ mod pipeline;
 mod replay;
 mod target;
 
+pub use self::pipeline::Pipeline;
+
 use std::{
     io::{self, Write},
     process::ExitCode,

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A capture's way from the rings to its output.
-pub(super) struct Pipeline {
+pub struct Pipeline {
     sink: Box<dyn Sink>,
     recorder: Option<Recorder<BufWriter<File>>>,
     clock: WallClock,
@@ -28,7 +28,7 @@ pub(super) struct Pipeline {
     last_wall_ns: u64,
     count: Option<NonZeroU64>,
     /// What userspace counts; the kernel side's counters are added at the end.
-    pub(super) stats: Stats,
+    pub stats: Stats,
     /// Bytes of the frames that were written.
     pub(super) bytes: u64,
     /// The first error of the output, which ends the capture.
@@ -36,7 +36,10 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(
+    /// Frames go to `sink`, and to `recorder` if there is one, dated by `offset` until the wall
+    /// clock is set; `count` of them if that is given.
+    #[must_use]
+    pub fn new(
         sink: Box<dyn Sink>,
         recorder: Option<Recorder<BufWriter<File>>>,
         offset: Offset,
@@ -57,7 +60,7 @@ impl Pipeline {
 
     /// Takes a frame; frames come in time order. After the last one that was asked for, and after
     /// an error, frames are only counted.
-    pub(super) fn take(&mut self, frame: &Frame<'_>) {
+    pub fn take(&mut self, frame: &Frame<'_>) {
         if self.failed.is_some() {
             self.stats.output_failed += 1;
         } else if self.is_over() {
@@ -110,7 +113,8 @@ impl Pipeline {
     }
 
     /// Whether no more frames are wanted: there were enough, or the output failed.
-    pub(super) fn is_over(&self) -> bool {
+    #[must_use]
+    pub fn is_over(&self) -> bool {
         self.failed.is_some()
             || self
                 .count
@@ -137,7 +141,7 @@ impl Pipeline {
     /// # Errors
     ///
     /// The output's first one, except that a reader went away: that is an end like any other.
-    pub(super) fn finish(
+    pub fn finish(
         mut self,
         drops: &[InterfaceDrops],
         end_monotonic_ns: u64,
