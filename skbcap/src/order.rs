@@ -6,15 +6,15 @@
 //!
 //! Knows rings and times; nothing of what is in a frame or where it goes.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, binary_heap::PeekMut},
+};
 
 use crate::{
     decode::Frame,
     ring::{Ring, RingError},
 };
-
-/// Give a ring's memory back after this share of it was read.
-const RELEASE_SHARE: u64 = 8;
 
 /// The rings of one capture, read as one.
 #[derive(Debug)]
@@ -61,10 +61,21 @@ impl<'m> Order<'m> {
             .map(Ring::floor_ns)
             .min()
             .unwrap_or(now_ns);
-        for number in std::mem::take(&mut self.empty) {
-            self.queue(number)?;
-        }
-        Ok(())
+        let Self {
+            rings,
+            oldest,
+            empty,
+            ..
+        } = self;
+        empty.retain(|&number| match rings[number].next_time_ns() {
+            Some(time_ns) => {
+                oldest.push(Reverse((time_ns, number)));
+                false
+            }
+            None => true,
+        });
+        // A record is checked when it leaves. One that is none might never do so, for its time.
+        rings.iter().try_for_each(|ring| ring.peek().map(drop))
     }
 
     /// Lets every record go, whatever its time: nothing more will be written.
@@ -78,15 +89,6 @@ impl<'m> Order<'m> {
         Ok(())
     }
 
-    /// Puts a ring's next record in its place among the others.
-    fn queue(&mut self, number: usize) -> Result<(), RingError> {
-        match self.rings[number].peek()? {
-            Some(frame) => self.oldest.push(Reverse((frame.header.time_ns, number))),
-            None => self.empty.push(number),
-        }
-        Ok(())
-    }
-
     /// Hands the oldest frame to `consume`, if it may go. Returns what `consume` did, or `None`
     /// where no frame may go now.
     ///
@@ -97,22 +99,29 @@ impl<'m> Order<'m> {
         &mut self,
         consume: impl FnOnce(Frame<'_>) -> T,
     ) -> Result<Option<T>, RingError> {
-        let Some(&Reverse((time_ns, number))) = self.oldest.peek() else {
+        let Some(mut oldest) = self.oldest.peek_mut() else {
             return Ok(None);
         };
+        let Reverse((time_ns, number)) = *oldest;
         if time_ns > self.watermark_ns {
             return Ok(None);
         }
-        self.oldest.pop();
         let ring = &mut self.rings[number];
         let frame = ring.peek()?.expect("a queued ring has a record");
         let record_len = frame.header.record_len;
         let result = consume(frame);
         ring.advance(record_len);
-        if ring.unreleased() * RELEASE_SHARE > ring.geometry().usable_bytes() {
+        if ring.has_read_much() {
             ring.release();
         }
-        self.queue(number)?;
+        match ring.next_time_ns() {
+            // In place: mostly it is the oldest again, and nothing moves.
+            Some(time_ns) => *oldest = Reverse((time_ns, number)),
+            None => {
+                PeekMut::pop(oldest);
+                self.empty.push(number);
+            }
+        }
         Ok(Some(result))
     }
 

@@ -1,6 +1,6 @@
 //! The reader's side of a ring.
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use skbcap_common::{
     InterfaceDrops, Position, RecordHeader,
@@ -29,6 +29,9 @@ pub struct RingError {
     pub source: DecodeError,
 }
 
+/// [`Ring::has_read_much`] tells of this share of a ring.
+const MUCH_SHARE: u64 = 8;
+
 /// One ring, read.
 #[derive(Debug)]
 pub struct Ring<'m> {
@@ -36,10 +39,14 @@ pub struct Ring<'m> {
     number: usize,
     /// Where the next record to read begins.
     position: Position,
+    /// The words of the segment that it lies in.
+    segment: &'m [AtomicU64],
     /// The newest head seen.
     head: Position,
     /// The tail as the writer knows it.
     tail: Position,
+    /// Much has been read when the reader gets here.
+    much: Position,
     /// No record behind `head` is older than this.
     floor_ns: u64,
 }
@@ -49,14 +56,18 @@ impl<'m> Ring<'m> {
     #[must_use]
     pub fn new(memory: Memory<'m>, number: usize) -> Self {
         let tail = Position(memory.control(word!(tail)).load(Ordering::Relaxed));
-        Self {
+        let mut this = Self {
             memory,
             number,
             position: tail,
+            segment: memory.segment(tail.segment()),
             head: tail,
             tail,
+            much: tail,
             floor_ns: 0,
-        }
+        };
+        this.much = this.behind(tail, this.much_bytes());
+        this
     }
 
     /// Looks at the writer's marks. `now_ns` was read from the clock before this call.
@@ -101,10 +112,10 @@ impl<'m> Ring<'m> {
         if self.position >= self.head {
             return Ok(None);
         }
-        let words = self.memory.segment(self.position.segment());
         // Positions come from records that were checked, and lie below the segment's length; `get`
         // all the same, so that no writer could make this panic.
-        let words = words
+        let words = self
+            .segment
             .get(self.position.offset() as usize / 8..)
             .unwrap_or_default();
         let bytes: &[u8] = {
@@ -132,6 +143,18 @@ impl<'m> Ring<'m> {
             .map_err(|source| self.error(source))
     }
 
+    /// The time of the record that [`Ring::peek`] would give, which only that checks: for bytes
+    /// that are no record, this is any number.
+    #[must_use]
+    pub fn next_time_ns(&self) -> Option<u64> {
+        const TIME: usize = core::mem::offset_of!(RecordHeader, time_ns) / 8;
+        if self.position >= self.head {
+            return None;
+        }
+        let word = self.segment.get(self.position.offset() as usize / 8 + TIME);
+        Some(word.map_or(0, |time_ns| time_ns.load(Ordering::Relaxed)))
+    }
+
     fn error(&self, source: DecodeError) -> RingError {
         RingError {
             ring: self.number,
@@ -144,25 +167,34 @@ impl<'m> Ring<'m> {
     /// Goes on to the next record; the memory of this one stays the reader's until
     /// [`Ring::release`]. `header` is that of the record at the reader's position.
     pub fn advance(&mut self, record_len: u32) {
+        let before = self.position.segment();
         self.position = self
             .position
             .after(record_len, self.memory.geometry().segment_len);
+        if self.position.segment() != before {
+            self.segment = self.memory.segment(self.position.segment());
+        }
+    }
+
+    /// Whether enough was read since the last [`Ring::release`] to be worth another one.
+    #[must_use]
+    pub fn has_read_much(&self) -> bool {
+        self.position >= self.much
+    }
+
+    fn much_bytes(&self) -> u64 {
+        self.memory.geometry().usable_bytes() / MUCH_SHARE
     }
 
     /// Gives the memory of everything read back to the writer.
     pub fn release(&mut self) {
         if self.tail != self.position {
             self.tail = self.position;
+            self.much = self.behind(self.tail, self.much_bytes());
             self.memory
                 .control(word!(tail))
                 .store(self.tail.0, Ordering::Release);
         }
-    }
-
-    /// Bytes read but not yet given back, about: enough of them are worth a [`Ring::release`].
-    #[must_use]
-    pub fn unreleased(&self) -> u64 {
-        self.distance(self.tail, self.position)
     }
 
     /// Bytes that lie in the ring, read or not.
@@ -177,16 +209,21 @@ impl<'m> Ring<'m> {
             .saturating_sub(from.offset().into())
     }
 
+    /// The position so many bytes, about, behind another one.
+    fn behind(&self, position: Position, bytes: u64) -> Position {
+        let segment_len = u64::from(self.memory.geometry().segment_len);
+        let offset = u64::from(position.offset()) + bytes;
+        let segments = (offset / segment_len) as u32;
+        Position::new(
+            position.segment().wrapping_add(segments),
+            (offset % segment_len) as u32,
+        )
+    }
+
     /// Asks for the doorbell once `bytes` more lie in the ring than the reader has read (1: with
     /// the next record). Call [`Ring::refresh`] afterwards, before sleeping.
     pub fn arm(&self, bytes: u64) {
-        let segment_len = u64::from(self.memory.geometry().segment_len);
-        let offset = u64::from(self.position.offset()) + bytes;
-        let segment = self
-            .position
-            .segment()
-            .wrapping_add((offset / segment_len) as u32);
-        let wake_at = Position::new(segment, (offset % segment_len) as u32);
+        let wake_at = self.behind(self.position, bytes);
         self.memory
             .control(word!(wake_at))
             .store(wake_at.0, Ordering::Relaxed);

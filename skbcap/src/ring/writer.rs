@@ -260,7 +260,7 @@ mod tests {
                     read += 1;
                     let record_len = frame.header.record_len;
                     ring.advance(record_len);
-                    if ring.unreleased() > 1024 {
+                    if ring.has_read_much() {
                         ring.release();
                     }
                 }
