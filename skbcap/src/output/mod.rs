@@ -5,6 +5,7 @@
 mod file;
 mod lines;
 mod pcapng;
+mod senders;
 
 use std::io;
 

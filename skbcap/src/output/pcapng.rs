@@ -7,16 +7,12 @@ use std::io;
 
 use skbcap_common::InterfaceDrops;
 
-use super::{FileOutput, Origin, Outcome, Sink};
+use super::{FileOutput, Origin, Outcome, Sink, senders::Senders};
 use crate::{
-    annotation::Comments,
     decode::Frame,
     interface::{Interfaces, Key, Seen},
-    pcapng::{self, InterfaceId, LinkType, Packet, Section, Statistics, Writer, epb_flags},
+    pcapng::{self, InterfaceId, LinkType, Packet, Section, Statistics, Writer},
 };
-
-/// `CHECKSUM_PARTIAL`: the checksum is filled in later (include/linux/skbuff.h).
-const CHECKSUM_PARTIAL: u8 = 3;
 
 /// A capture file, or a pipe that is one.
 #[derive(Debug)]
@@ -30,7 +26,7 @@ pub struct PcapngFile {
     link_type: Option<LinkType>,
     has_two_link_types: bool,
     notices: Vec<String>,
-    comments: Comments,
+    senders: Senders,
     last_ns: u64,
     has_failed: bool,
 }
@@ -61,7 +57,7 @@ impl PcapngFile {
             link_type: None,
             has_two_link_types: false,
             notices: Vec::new(),
-            comments: Comments::new(),
+            senders: Senders::new(),
             last_ns: 0,
             has_failed: false,
         })
@@ -160,22 +156,13 @@ impl PcapngFile {
             return Ok(Outcome::UnsupportedLinkType);
         };
         let described = self.describe(&seen, link_type, wall_ns)?;
-        let mut flags = epb_flags::OUTBOUND;
-        if header.ip_summed == CHECKSUM_PARTIAL {
-            flags |= epb_flags::CHECKSUM_NOT_READY;
-        }
-        if header.gso_size != 0 {
-            flags |= epb_flags::SEGMENTATION_OFFLOADED;
-        }
         self.writer
             .packet(&Packet {
                 interface: described.id,
                 time_ns: wall_ns,
                 data: frame.data,
                 len: header.len,
-                comment: self.comments.of(frame),
-                flags,
-                process: Some((header.tgid, header.pid)),
+                options: self.senders.options(frame),
                 dropped: seen.dropped,
             })
             .map_err(io_error)?;
