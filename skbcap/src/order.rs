@@ -6,10 +6,7 @@
 //!
 //! Knows rings and times; nothing of what is in a frame or where it goes.
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, binary_heap::PeekMut},
-};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use crate::{
     decode::Frame,
@@ -20,11 +17,24 @@ use crate::{
 #[derive(Debug)]
 pub struct Order<'m> {
     rings: Vec<Ring<'m>>,
-    /// The oldest unread record of each ring that has one: its time and the ring's number.
+    /// The oldest unread record of each ring that has one: its time and the ring's number. That of
+    /// the ring whose turn it is stands first, with the time that it had when its turn began.
     oldest: BinaryHeap<Reverse<(u64, usize)>>,
+    turn: Option<Turn>,
     /// Rings that had no unread record when they were last looked at.
     empty: Vec<usize>,
     watermark_ns: u64,
+}
+
+/// A ring of which one record after the other may leave: mostly many, because a processor sends in
+/// bursts.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    ring: usize,
+    /// The time of its next record.
+    time_ns: u64,
+    /// Records up to this time may leave: no other ring has an older one, and none can yield one.
+    until_ns: u64,
 }
 
 impl<'m> Order<'m> {
@@ -35,6 +45,7 @@ impl<'m> Order<'m> {
         Self {
             rings,
             oldest: BinaryHeap::new(),
+            turn: None,
             empty,
             watermark_ns: 0,
         }
@@ -52,6 +63,7 @@ impl<'m> Order<'m> {
     ///
     /// When a ring holds something that is no record.
     pub fn refresh(&mut self, now_ns: u64) -> Result<(), RingError> {
+        self.end_turn();
         for ring in &mut self.rings {
             ring.refresh(now_ns);
         }
@@ -99,15 +111,15 @@ impl<'m> Order<'m> {
         &mut self,
         consume: impl FnOnce(Frame<'_>) -> T,
     ) -> Result<Option<T>, RingError> {
-        let Some(mut oldest) = self.oldest.peek_mut() else {
-            return Ok(None);
+        let turn = match self.turn {
+            Some(turn) if turn.time_ns <= turn.until_ns => turn,
+            _ => match self.next_turn() {
+                Some(turn) => turn,
+                None => return Ok(None),
+            },
         };
-        let Reverse((time_ns, number)) = *oldest;
-        if time_ns > self.watermark_ns {
-            return Ok(None);
-        }
-        let ring = &mut self.rings[number];
-        let frame = ring.peek()?.expect("a queued ring has a record");
+        let ring = &mut self.rings[turn.ring];
+        let frame = ring.peek()?.expect("a ring whose turn it is has a record");
         let record_len = frame.header.record_len;
         let result = consume(frame);
         ring.advance(record_len);
@@ -115,14 +127,45 @@ impl<'m> Order<'m> {
             ring.release();
         }
         match ring.next_time_ns() {
-            // In place: mostly it is the oldest again, and nothing moves.
-            Some(time_ns) => *oldest = Reverse((time_ns, number)),
+            Some(time_ns) => self.turn = Some(Turn { time_ns, ..turn }),
             None => {
-                PeekMut::pop(oldest);
-                self.empty.push(number);
+                self.oldest.pop();
+                self.empty.push(turn.ring);
+                self.turn = None;
             }
         }
         Ok(Some(result))
+    }
+
+    /// Puts the ring whose turn it was in its place among the others.
+    fn end_turn(&mut self) {
+        if let Some(turn) = self.turn.take()
+            && let Some(mut oldest) = self.oldest.peek_mut()
+        {
+            *oldest = Reverse((turn.time_ns, turn.ring));
+        }
+    }
+
+    /// Begins the turn of the ring with the oldest record, if that may leave.
+    fn next_turn(&mut self) -> Option<Turn> {
+        self.end_turn();
+        let &Reverse((time_ns, ring)) = self.oldest.peek()?;
+        if time_ns > self.watermark_ns {
+            return None;
+        }
+        // In a heap the second oldest is one of these two.
+        let others = self.oldest.as_slice().get(1..).unwrap_or_default();
+        let until_ns = others
+            .iter()
+            .take(2)
+            .map(|&Reverse((time_ns, _))| time_ns)
+            .fold(self.watermark_ns, u64::min);
+        self.turn = Some(Turn {
+            ring,
+            time_ns,
+            until_ns,
+        });
+        self.turn
     }
 
     /// Gives the memory of everything read back to the writers.

@@ -1,11 +1,10 @@
 //! The reader's side of a ring.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{Ordering, fence};
 
 use skbcap_common::{
     InterfaceDrops, Position, RecordHeader,
     control::{BUSY_TIME_UNKNOWN, NEVER},
-    record::HEADER_LEN,
 };
 
 use super::memory::{Memory, word};
@@ -39,8 +38,8 @@ pub struct Ring<'m> {
     number: usize,
     /// Where the next record to read begins.
     position: Position,
-    /// The words of the segment that it lies in.
-    segment: &'m [AtomicU64],
+    /// The bytes from there to the head, or to the end of the segment if that comes first.
+    unread: &'m [u8],
     /// The newest head seen.
     head: Position,
     /// The tail as the writer knows it.
@@ -60,7 +59,7 @@ impl<'m> Ring<'m> {
             memory,
             number,
             position: tail,
-            segment: memory.segment(tail.segment()),
+            unread: &[],
             head: tail,
             tail,
             much: tail,
@@ -85,6 +84,33 @@ impl<'m> Ring<'m> {
         };
         self.floor_ns = self.floor_ns.max(floor_ns);
         self.head = Position(self.memory.control(word!(head)).load(Ordering::Acquire));
+        self.unread = self.lend();
+    }
+
+    /// The bytes between the reader's position and the head, up to the segment's end.
+    #[expect(unsafe_code, reason = "lends the ring's bytes without a copy")]
+    fn lend(&self) -> &'m [u8] {
+        if self.position >= self.head {
+            return &[];
+        }
+        let words = self.memory.segment(self.position.segment());
+        let end = if self.position.segment() == self.head.segment() {
+            self.head.offset() as usize / 8
+        } else {
+            words.len()
+        };
+        // Positions come from records that were checked, and lie below the segment's length; `get`
+        // all the same, so that no writer could make this panic.
+        let words = words
+            .get(self.position.offset() as usize / 8..end)
+            .unwrap_or_default();
+        // SAFETY: the pointer and the length are those of `words`. These bytes lie between the
+        // tail and the head, or behind the last record of a segment before the head's: by the
+        // protocol nobody writes there until the reader moves the tail past them. It moves it to
+        // `position` at most, and `unread` begins there: whatever is given back has left `unread`
+        // before, and frames borrow from `&self`, which `release` ends. The head was loaded with
+        // acquire, so all of the writer's stores to these bytes happened before.
+        unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), words.len() * 8) }
     }
 
     /// No record that [`Ring::peek`] does not yet see is older than this (`CLOCK_MONOTONIC`, ns).
@@ -107,54 +133,31 @@ impl<'m> Ring<'m> {
     /// # Errors
     ///
     /// When what lies there is no record.
-    #[expect(unsafe_code, reason = "lends the ring's bytes without a copy")]
+    #[inline]
     pub fn peek(&self) -> Result<Option<Frame<'_>>, RingError> {
-        if self.position >= self.head {
+        if self.unread.is_empty() {
             return Ok(None);
         }
-        // Positions come from records that were checked, and lie below the segment's length; `get`
-        // all the same, so that no writer could make this panic.
-        let words = self
-            .segment
-            .get(self.position.offset() as usize / 8..)
-            .unwrap_or_default();
-        let bytes: &[u8] = {
-            let Some(first) = words
-                .first()
-                .filter(|_| words.len() * 8 >= HEADER_LEN as usize)
-            else {
-                return Err(self.error(DecodeError::Short {
-                    needed: HEADER_LEN.into(),
-                    available: (words.len() * 8) as u64,
-                }));
-            };
-            let start = words.as_ptr().cast::<u8>();
-            let record_len = first.load(Ordering::Relaxed) as u32;
-            let len = (words.len() * 8).min((record_len as usize).max(HEADER_LEN as usize));
-            // SAFETY: `start` is valid for `words.len() * 8` bytes, and `len` is at most that. The
-            // record lies between the tail and the head, where by the protocol nobody writes until
-            // the reader moves the tail past it (`release`), which takes `&mut self` and so ends
-            // this borrow. The head was loaded with acquire, so all of the writer's stores to
-            // these bytes happened before.
-            unsafe { std::slice::from_raw_parts(start, len) }
-        };
-        Frame::decode(bytes)
-            .map(Some)
-            .map_err(|source| self.error(source))
+        match Frame::decode(self.unread) {
+            Ok(frame) => Ok(Some(frame)),
+            Err(source) => Err(self.error(source)),
+        }
     }
 
     /// The time of the record that [`Ring::peek`] would give, which only that checks: for bytes
     /// that are no record, this is any number.
     #[must_use]
+    #[inline]
     pub fn next_time_ns(&self) -> Option<u64> {
-        const TIME: usize = core::mem::offset_of!(RecordHeader, time_ns) / 8;
-        if self.position >= self.head {
+        const TIME: usize = core::mem::offset_of!(RecordHeader, time_ns);
+        if self.unread.is_empty() {
             return None;
         }
-        let word = self.segment.get(self.position.offset() as usize / 8 + TIME);
-        Some(word.map_or(0, |time_ns| time_ns.load(Ordering::Relaxed)))
+        let bytes = self.unread.get(TIME..).and_then(<[u8]>::first_chunk);
+        Some(bytes.map_or(0, |&bytes| u64::from_le_bytes(bytes)))
     }
 
+    #[cold]
     fn error(&self, source: DecodeError) -> RingError {
         RingError {
             ring: self.number,
@@ -166,18 +169,22 @@ impl<'m> Ring<'m> {
 
     /// Goes on to the next record; the memory of this one stays the reader's until
     /// [`Ring::release`]. `header` is that of the record at the reader's position.
+    #[inline]
     pub fn advance(&mut self, record_len: u32) {
         let before = self.position.segment();
         self.position = self
             .position
             .after(record_len, self.memory.geometry().segment_len);
-        if self.position.segment() != before {
-            self.segment = self.memory.segment(self.position.segment());
-        }
+        self.unread = if self.position.segment() == before {
+            self.unread.get(record_len as usize..).unwrap_or_default()
+        } else {
+            self.lend()
+        };
     }
 
     /// Whether enough was read since the last [`Ring::release`] to be worth another one.
     #[must_use]
+    #[inline]
     pub fn has_read_much(&self) -> bool {
         self.position >= self.much
     }
@@ -270,5 +277,3 @@ impl<'m> Ring<'m> {
         self.memory.interface_drops()
     }
 }
-
-const _: () = assert!(core::mem::offset_of!(RecordHeader, record_len) == 0);
