@@ -220,6 +220,7 @@ impl WallClock {
 
     /// Nanoseconds since 1970 at `monotonic_ns`; times outside what 64 bits hold are clamped.
     #[must_use]
+    #[inline]
     pub fn wall_ns(&self, monotonic_ns: u64) -> u64 {
         let (_, offset_ns) = match self.offsets[..] {
             // Nearly always: only what was sent before the last step needs the search.

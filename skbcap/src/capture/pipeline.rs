@@ -61,26 +61,28 @@ impl Pipeline {
     /// Takes a frame; frames come in time order. After the last one that was asked for, and after
     /// an error, frames are only counted.
     pub fn take(&mut self, frame: &Frame<'_>) {
-        if self.failed.is_some() {
-            self.stats.output_failed += 1;
-        } else if self.is_over() {
-            self.stats.beyond_count += 1;
+        if self.is_over() {
+            self.pass_over();
         } else if let Err(error) = self.try_take(frame) {
             self.stats.output_failed += 1;
             self.failed = Some(error);
         }
     }
 
+    #[cold]
+    fn pass_over(&mut self) {
+        if self.failed.is_some() {
+            self.stats.output_failed += 1;
+        } else {
+            self.stats.beyond_count += 1;
+        }
+    }
+
+    #[inline]
     fn try_take(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         let time_ns = frame.header.time_ns;
-        while let Some(step) = self
-            .steps
-            .pop_front_if(|step| step.at_monotonic_ns <= time_ns)
-        {
-            self.sink
-                .clock_was_set(step.new_offset_ns - step.old_offset_ns)?;
-            // A clock that was set back dates the new section's frames before the old one's.
-            self.last_wall_ns = 0;
+        if !self.steps.is_empty() {
+            self.take_steps(time_ns)?;
         }
         let mut wall_ns = self.clock.wall_ns(time_ns);
         if wall_ns < self.last_wall_ns {
@@ -101,6 +103,21 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Tells the output that the clock was set, where that was before `time_ns`.
+    #[cold]
+    fn take_steps(&mut self, time_ns: u64) -> io::Result<()> {
+        while let Some(step) = self
+            .steps
+            .pop_front_if(|step| step.at_monotonic_ns <= time_ns)
+        {
+            self.sink
+                .clock_was_set(step.new_offset_ns - step.old_offset_ns)?;
+            // A clock that was set back dates the new section's frames before the old one's.
+            self.last_wall_ns = 0;
+        }
+        Ok(())
+    }
+
     /// Dates the frames from then on by the clock as it was set.
     pub(super) fn clock_was_set(&mut self, step: Step) {
         self.clock.step(step);
@@ -114,6 +131,7 @@ impl Pipeline {
 
     /// Whether no more frames are wanted: there were enough, or the output failed.
     #[must_use]
+    #[inline]
     pub fn is_over(&self) -> bool {
         self.failed.is_some()
             || self

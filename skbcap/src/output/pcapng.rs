@@ -63,7 +63,7 @@ impl PcapngFile {
         })
     }
 
-    /// The interface's description in this section, written now if it wasn't yet.
+    /// Writes the interface's description in this section.
     fn describe(
         &mut self,
         seen: &Seen,
@@ -73,9 +73,6 @@ impl PcapngFile {
         let slot = seen.index.as_usize();
         if slot >= self.described.len() {
             self.described.resize(slot + 1, None);
-        }
-        if let Some(described) = self.described[slot] {
-            return Ok(described);
         }
         let interface = self.interfaces.get(seen.index);
         if *self.link_type.get_or_insert(link_type) != link_type && !self.has_two_link_types {
@@ -141,40 +138,54 @@ impl PcapngFile {
         result
     }
 
-    fn write(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
-        let header = frame.header;
-        let seen = self.interfaces.see(header);
-        let Some(link_type) = self.interfaces.get(seen.index).link_type else {
+    /// The number in this section of a frame's interface that has no description there yet; `None`
+    /// where frames like it can't be written.
+    #[cold]
+    fn introduce(&mut self, seen: &Seen, wall_ns: u64) -> io::Result<Option<InterfaceId>> {
+        let interface = self.interfaces.get(seen.index);
+        let Some(link_type) = interface.link_type else {
             if seen.is_new {
-                let interface = self.interfaces.get(seen.index);
                 self.notices.push(format!(
                     "frames of {} are not written: its device type {} has no link type in a \
                      capture file",
                     interface.name, interface.dev_type
                 ));
             }
-            return Ok(Outcome::UnsupportedLinkType);
+            return Ok(None);
         };
-        let described = self.describe(&seen, link_type, wall_ns)?;
-        self.writer
-            .packet(&Packet {
-                interface: described.id,
-                time_ns: wall_ns,
-                data: frame.data,
-                len: header.len,
-                options: self.senders.options(frame),
-                dropped: seen.dropped,
-            })
-            .map_err(io_error)?;
-        self.last_ns = wall_ns;
-        Ok(Outcome::Written)
+        let described = self.describe(seen, link_type, wall_ns);
+        self.guard(described).map(|described| Some(described.id))
+    }
+
+    #[cold]
+    fn fail(&mut self, error: pcapng::Error) -> io::Result<Outcome> {
+        self.guard(Err(io_error(error)))
     }
 }
 
 impl Sink for PcapngFile {
     fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
-        let result = self.write(frame, wall_ns);
-        self.guard(result)
+        let seen = self.interfaces.see(frame.header);
+        let interface = match self.described.get(seen.index.as_usize()) {
+            Some(Some(described)) => described.id,
+            _ => match self.introduce(&seen, wall_ns)? {
+                Some(id) => id,
+                None => return Ok(Outcome::UnsupportedLinkType),
+            },
+        };
+        let written = self.writer.packet(&Packet {
+            interface,
+            time_ns: wall_ns,
+            data: frame.data,
+            len: frame.header.len,
+            options: self.senders.options(frame),
+            dropped: seen.dropped,
+        });
+        if let Err(error) = written {
+            return self.fail(error);
+        }
+        self.last_ns = wall_ns;
+        Ok(Outcome::Written)
     }
 
     fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {

@@ -132,15 +132,13 @@ impl<W: Write> Writer<W> {
     ///
     /// If the output fails (then the packet was not taken), or the packet names an interface of no
     /// description, or its lengths contradict each other or the snapshot length.
+    #[inline]
     pub fn packet(&mut self, packet: &Packet<'_>) -> Result<(), Error> {
         self.make_room()?;
-        if packet.data.len() > self.snaplen as usize {
-            return Err(Error::DataTooLong {
-                len: packet.data.len(),
-                snaplen: self.snaplen,
-            });
-        }
-        if packet.interface.0 < self.interfaces && packet.data.len() <= packet.len as usize {
+        if packet.interface.0 < self.interfaces
+            && packet.data.len() <= packet.len as usize
+            && packet.data.len() <= self.snaplen as usize
+        {
             self.blocks.push_packet(packet);
             return Ok(());
         }
@@ -150,6 +148,12 @@ impl<W: Write> Writer<W> {
     /// Says what is wrong with a packet.
     #[cold]
     fn refuse(&mut self, packet: &Packet<'_>) -> Result<(), Error> {
+        if packet.data.len() > self.snaplen as usize {
+            return Err(Error::DataTooLong {
+                len: packet.data.len(),
+                snaplen: self.snaplen,
+            });
+        }
         let block = EnhancedPacketBlock {
             interface_id: packet.interface.0,
             timestamp: Duration::from_nanos(packet.time_ns),
@@ -247,10 +251,17 @@ impl<W: Write> Writer<W> {
 
     /// Writes the buffer out if it is full. Done before a block is made, so that an error means
     /// that the block was not taken.
+    #[inline]
     fn make_room(&mut self) -> Result<(), Error> {
         if self.blocks.pending() < BUFFER_LEN {
-            return Ok(());
+            Ok(())
+        } else {
+            self.empty()
         }
+    }
+
+    #[cold]
+    fn empty(&mut self) -> Result<(), Error> {
         self.blocks.write_to(&mut self.out).map_err(Error::Io)
     }
 }
@@ -352,11 +363,13 @@ impl Blocks {
     }
 
     /// Appends a packet that was found to fit.
+    #[inline]
     fn push_packet(&mut self, packet: &Packet<'_>) {
         packet::put(self.room(packet::block_len(packet)), packet);
     }
 
     /// So many bytes more of the buffer, to be filled with a block.
+    #[inline]
     fn room(&mut self, len: usize) -> &mut [u8] {
         let start = self.filled;
         self.filled += len;
