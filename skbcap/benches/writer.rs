@@ -20,7 +20,7 @@ use skbcap::{
     config::Output,
     geometry,
     order::Order,
-    output::{FileOutput, Origin, PcapngFile},
+    output::{AnySink, FileOutput, Origin, PcapngFile},
     ring::{OwnedMemory, Ring, Writer},
 };
 use skbcap_common::{Context, Hook, MAX_SNAPLEN, RecordHeader};
@@ -207,7 +207,7 @@ impl Bench {
                 .iter()
                 .map(|memory| Writer::new(memory.as_memory()))
                 .collect(),
-            pipeline: Pipeline::new(Box::new(sink), None, offset, None),
+            pipeline: Pipeline::new(AnySink::Pcapng(Box::new(sink)), None, offset, None),
             data: (0..len).map(|at| at as u8).collect(),
             number: 0,
         })
@@ -237,7 +237,7 @@ impl Bench {
     fn drain(&mut self) -> Result<()> {
         self.order.refresh(u64::MAX)?;
         let pipeline = &mut self.pipeline;
-        while self.order.next(|frame| pipeline.take(&frame))?.is_some() {}
+        self.order.each(usize::MAX, |frame| pipeline.take(&frame))?;
         self.order.release();
         ensure!(!self.pipeline.is_over(), "the output failed");
         Ok(())

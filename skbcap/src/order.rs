@@ -17,10 +17,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Order<'m> {
     rings: Vec<Ring<'m>>,
-    /// The oldest unread record of each ring that has one: its time and the ring's number. That of
-    /// the ring whose turn it is stands first, with the time that it had when its turn began.
+    /// The oldest unread record of each ring that has one: its time and the ring's number.
     oldest: BinaryHeap<Reverse<(u64, usize)>>,
-    turn: Option<Turn>,
     /// Rings that had no unread record when they were last looked at.
     empty: Vec<usize>,
     watermark_ns: u64,
@@ -31,7 +29,7 @@ pub struct Order<'m> {
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     ring: usize,
-    /// The time of its next record.
+    /// The time of its first record.
     time_ns: u64,
     /// Records up to this time may leave: no other ring has an older one, and none can yield one.
     until_ns: u64,
@@ -45,7 +43,6 @@ impl<'m> Order<'m> {
         Self {
             rings,
             oldest: BinaryHeap::new(),
-            turn: None,
             empty,
             watermark_ns: 0,
         }
@@ -63,7 +60,6 @@ impl<'m> Order<'m> {
     ///
     /// When a ring holds something that is no record.
     pub fn refresh(&mut self, now_ns: u64) -> Result<(), RingError> {
-        self.end_turn();
         for ring in &mut self.rings {
             ring.refresh(now_ns);
         }
@@ -101,54 +97,50 @@ impl<'m> Order<'m> {
         Ok(())
     }
 
-    /// Hands the oldest frame to `consume`, if it may go. Returns what `consume` did, or `None`
-    /// where no frame may go now.
+    /// Hands frames to `consume`, oldest first, as long as they may go: at most so many. Returns
+    /// how many it was.
     ///
     /// # Errors
     ///
     /// When a ring holds something that is no record.
-    pub fn next<T>(
+    #[inline]
+    pub fn each(
         &mut self,
-        consume: impl FnOnce(Frame<'_>) -> T,
-    ) -> Result<Option<T>, RingError> {
-        let turn = match self.turn {
-            Some(turn) if turn.time_ns <= turn.until_ns => turn,
-            _ => match self.next_turn() {
-                Some(turn) => turn,
-                None => return Ok(None),
-            },
-        };
-        let ring = &mut self.rings[turn.ring];
-        let frame = ring.peek()?.expect("a ring whose turn it is has a record");
-        let record_len = frame.header.record_len;
-        let result = consume(frame);
-        ring.advance(record_len);
-        if ring.has_read_much() {
-            ring.release();
-        }
-        match ring.next_time_ns() {
-            Some(time_ns) => self.turn = Some(Turn { time_ns, ..turn }),
-            None => {
-                self.oldest.pop();
-                self.empty.push(turn.ring);
-                self.turn = None;
+        at_most: usize,
+        mut consume: impl FnMut(Frame<'_>),
+    ) -> Result<usize, RingError> {
+        let mut taken = 0;
+        while taken < at_most {
+            let Some(turn) = self.next_turn() else { break };
+            let ring = &mut self.rings[turn.ring];
+            let mut next_ns = Some(turn.time_ns);
+            while let Some(time_ns) = next_ns
+                && time_ns <= turn.until_ns
+                && taken < at_most
+            {
+                let frame = match ring.peek() {
+                    Ok(frame) => frame.expect("a ring whose turn it is has a record"),
+                    Err(error) => {
+                        self.end_turn(&turn, next_ns);
+                        return Err(error);
+                    }
+                };
+                let record_len = frame.header.record_len;
+                consume(frame);
+                taken += 1;
+                ring.advance(record_len);
+                if ring.has_read_much() {
+                    ring.release();
+                }
+                next_ns = ring.next_time_ns();
             }
+            self.end_turn(&turn, next_ns);
         }
-        Ok(Some(result))
+        Ok(taken)
     }
 
-    /// Puts the ring whose turn it was in its place among the others.
-    fn end_turn(&mut self) {
-        if let Some(turn) = self.turn.take()
-            && let Some(mut oldest) = self.oldest.peek_mut()
-        {
-            *oldest = Reverse((turn.time_ns, turn.ring));
-        }
-    }
-
-    /// Begins the turn of the ring with the oldest record, if that may leave.
-    fn next_turn(&mut self) -> Option<Turn> {
-        self.end_turn();
+    /// The turn of the ring with the oldest record, if that may leave. It stays the heap's first.
+    fn next_turn(&self) -> Option<Turn> {
         let &Reverse((time_ns, ring)) = self.oldest.peek()?;
         if time_ns > self.watermark_ns {
             return None;
@@ -160,12 +152,26 @@ impl<'m> Order<'m> {
             .take(2)
             .map(|&Reverse((time_ns, _))| time_ns)
             .fold(self.watermark_ns, u64::min);
-        self.turn = Some(Turn {
+        Some(Turn {
             ring,
             time_ns,
             until_ns,
-        });
-        self.turn
+        })
+    }
+
+    /// Puts the heap's first in its place, by the time of its next record.
+    fn end_turn(&mut self, turn: &Turn, next_ns: Option<u64>) {
+        match next_ns {
+            Some(time_ns) => {
+                if let Some(mut first) = self.oldest.peek_mut() {
+                    *first = Reverse((time_ns, turn.ring));
+                }
+            }
+            None => {
+                self.oldest.pop();
+                self.empty.push(turn.ring);
+            }
+        }
     }
 
     /// Gives the memory of everything read back to the writers.
@@ -247,7 +253,11 @@ mod tests {
     }
 
     fn times(order: &mut Order<'_>) -> Vec<u64> {
-        std::iter::from_fn(|| order.next(|frame| frame.header.time_ns).unwrap()).collect()
+        let mut times = Vec::new();
+        order
+            .each(usize::MAX, |frame| times.push(frame.header.time_ns))
+            .unwrap();
+        times
     }
 
     proptest! {

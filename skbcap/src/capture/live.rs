@@ -189,10 +189,7 @@ fn watch<'m>(
     let mut status = status_line(config);
     loop {
         order.refresh(monotonic_ns())?;
-        let mut taken = 0;
-        while taken < BATCH && order.next(|frame| pipeline.take(&frame))?.is_some() {
-            taken += 1;
-        }
+        let taken = order.each(BATCH, |frame| pipeline.take(&frame))?;
         order.release();
         // A file is only written to when the buffer is full or nothing else is to be done.
         pipeline.flush(taken == 0);
@@ -239,7 +236,7 @@ fn watch<'m>(
 /// interface.
 fn drain(pipeline: &mut Pipeline, mut order: Order<'_>) -> anyhow::Result<Vec<InterfaceDrops>> {
     order.finish()?;
-    while order.next(|frame| pipeline.take(&frame))?.is_some() {}
+    order.each(usize::MAX, |frame| pipeline.take(&frame))?;
     order.release();
     let mut drops: Vec<InterfaceDrops> = Vec::new();
     for ring in order.rings() {

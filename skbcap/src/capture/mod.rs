@@ -18,7 +18,7 @@ use skbcap_common::Hook;
 
 use crate::{
     config::{Config, Output},
-    output::{FileOutput, Lines, OpenError, Origin, PcapngFile, Sink},
+    output::{AnySink, FileOutput, Lines, OpenError, Origin, PcapngFile},
     stats::Stats,
     status,
 };
@@ -37,13 +37,13 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Where the frames of this capture go. A file is emptied here.
-fn open(config: &Config, origin: Origin, snaplen: u32) -> Result<Box<dyn Sink>, OpenError> {
+fn open(config: &Config, origin: Origin, snaplen: u32) -> Result<AnySink, OpenError> {
     Ok(match FileOutput::open(&config.output)? {
-        None => Box::new(Lines::new(io::stdout())),
-        Some(output) => Box::new(
+        None => AnySink::Lines(Lines::new(io::stdout())),
+        Some(output) => AnySink::Pcapng(Box::new(
             PcapngFile::new(output, origin, snaplen)
                 .expect("a snapshot length in range and names of a sane length"),
-        ),
+        )),
     })
 }
 

@@ -12,14 +12,14 @@ use skbcap_common::InterfaceDrops;
 use crate::{
     clock::{Offset, Step, WallClock},
     decode::Frame,
-    output::{Outcome, Sink},
+    output::{AnySink, Outcome, Sink},
     recording::Recorder,
     stats::Stats,
 };
 
 /// A capture's way from the rings to its output.
 pub struct Pipeline {
-    sink: Box<dyn Sink>,
+    sink: AnySink,
     recorder: Option<Recorder<BufWriter<File>>>,
     clock: WallClock,
     /// Times that the wall clock was set, and that no frame has come after yet.
@@ -40,7 +40,7 @@ impl Pipeline {
     /// clock is set; `count` of them if that is given.
     #[must_use]
     pub fn new(
-        sink: Box<dyn Sink>,
+        sink: AnySink,
         recorder: Option<Recorder<BufWriter<File>>>,
         offset: Offset,
         count: Option<NonZeroU64>,
@@ -60,6 +60,7 @@ impl Pipeline {
 
     /// Takes a frame; frames come in time order. After the last one that was asked for, and after
     /// an error, frames are only counted.
+    #[inline]
     pub fn take(&mut self, frame: &Frame<'_>) {
         if self.is_over() {
             self.pass_over();

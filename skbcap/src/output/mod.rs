@@ -2,6 +2,7 @@
 //!
 //! Owns the one seam between the pipeline and every format ([`Sink`]). Knows no kernel.
 
+mod any;
 mod file;
 mod lines;
 mod pcapng;
@@ -12,6 +13,7 @@ use std::io;
 use skbcap_common::InterfaceDrops;
 
 pub use self::{
+    any::AnySink,
     file::{FileOutput, OpenError},
     lines::Lines,
     pcapng::PcapngFile,

@@ -164,6 +164,7 @@ impl PcapngFile {
 }
 
 impl Sink for PcapngFile {
+    #[inline]
     fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
         let seen = self.interfaces.see(frame.header);
         let interface = match self.described.get(seen.index.as_usize()) {
