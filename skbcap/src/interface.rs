@@ -152,7 +152,9 @@ impl Interfaces {
         let dropped = self.devices[device].dropped_before(header);
         let interface = &mut self.table[index.0];
         interface.captured += 1;
-        interface.dropped += dropped;
+        if dropped != 0 {
+            interface.dropped += dropped;
+        }
         Seen {
             index,
             is_new,

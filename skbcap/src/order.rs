@@ -129,9 +129,6 @@ impl<'m> Order<'m> {
                 consume(frame);
                 taken += 1;
                 ring.advance(record_len);
-                if ring.has_read_much() {
-                    ring.release();
-                }
                 next_ns = ring.next_time_ns();
             }
             self.end_turn(&turn, next_ns);

@@ -12,11 +12,14 @@ use crate::{
 /// `CHECKSUM_PARTIAL`: the checksum is filled in later (include/linux/skbuff.h).
 pub(super) const CHECKSUM_PARTIAL: u8 = 3;
 
+/// A power of two: a place is the last bits of a number.
+const PLACES: usize = 2048;
+
 /// The options of the last senders' packets.
 #[derive(Debug)]
 pub(super) struct Senders {
     /// The latest of those that share a place.
-    known: Vec<(Key, PacketOptions)>,
+    known: Box<[(Key, PacketOptions); PLACES]>,
     /// A comment, while it is made.
     comment: String,
 }
@@ -27,16 +30,24 @@ struct Key {
     comm: u128,
     pid: u32,
     tgid: u32,
-    /// The context in the first byte, [`epb_flags`] and flags of the record behind it.
-    facts: u32,
+    /// Version, hook, context and `ip_summed`, as they stand in the record: the first is never 0.
+    kind: u32,
+    /// Those of its flags that matter, and [`SUPER_FRAME`].
+    flags: u32,
 }
 
-impl Senders {
-    const PLACES: usize = 1024;
+/// Among the flags in a key: the frame is several on the wire.
+const SUPER_FRAME: u32 = 1;
 
+const CUT: u32 = Flags::CUT_UNREADABLE.union(Flags::CUT_BOUND).0;
+const _: () = assert!(CUT & SUPER_FRAME == 0);
+
+impl Senders {
     pub(super) fn new() -> Self {
         Self {
-            known: vec![(Key::default(), PacketOptions::default()); Self::PLACES],
+            known: vec![Default::default(); PLACES]
+                .try_into()
+                .expect("as many as there are places"),
             comment: String::new(),
         }
     }
@@ -46,7 +57,7 @@ impl Senders {
     pub(super) fn options(&mut self, frame: &Frame<'_>) -> &PacketOptions {
         let key = Key::of(frame.header);
         let place = key.place();
-        // The flags are never 0, so the key of an empty place is no frame's.
+        // An empty place's key is no record's: none is of version 0.
         if self.known[place].0 != key {
             self.learn(place, key, frame);
         }
@@ -67,12 +78,17 @@ impl Senders {
 impl Key {
     #[inline]
     fn of(header: &RecordHeader) -> Self {
-        const CUT: u32 = Flags::CUT_UNREADABLE.union(Flags::CUT_BOUND).0;
         Self {
             comm: u128::from_ne_bytes(header.comm),
             pid: header.pid,
             tgid: header.tgid,
-            facts: u32::from(header.context) | flags(header) << 8 | (header.flags & CUT) << 24,
+            kind: u32::from_le_bytes([
+                header.version,
+                header.hook,
+                header.context,
+                header.ip_summed,
+            ]),
+            flags: (header.flags & CUT) | (u32::from(header.gso_size != 0) * SUPER_FRAME),
         }
     }
 
@@ -80,15 +96,15 @@ impl Key {
     /// checksum to come: places of their own, so that they don't take turns in one.
     #[inline]
     fn place(&self) -> usize {
-        const _: () = assert!(epb_flags::CHECKSUM_NOT_READY << 8 >> 17 == 1);
-        const _: () = assert!(epb_flags::SEGMENTATION_OFFLOADED << 8 >> 17 == 4);
-        let kind = (self.facts ^ self.facts >> 17) & 7;
-        (self.pid.wrapping_mul(8) | kind) as usize % Senders::PLACES
+        let context = self.kind >> 16 & 0b11;
+        // Set in `CHECKSUM_PARTIAL`, and not in the two values that a sent frame has else.
+        let partial = self.kind >> 25 & 1;
+        let kind = context | partial << 2 | (self.flags & SUPER_FRAME) << 3;
+        (self.pid.wrapping_mul(16) | kind) as usize % PLACES
     }
 }
 
 /// The packet's [`epb_flags`].
-#[inline]
 fn flags(header: &RecordHeader) -> u32 {
     let mut flags = epb_flags::OUTBOUND;
     if header.ip_summed == CHECKSUM_PARTIAL {
@@ -119,9 +135,10 @@ mod tests {
             let mut senders = Senders::new();
             for (name, pid, tgid, context, cut, ip_summed, gso_size) in frames {
                 let mut header = RecordHeader::new_zeroed();
+                header.version = skbcap_common::VERSION;
                 header.comm[1] = name;
                 // The last one is the first one's place.
-                header.pid = [0, 1, Senders::PLACES as u32][pid as usize];
+                header.pid = [0, 1, PLACES as u32][pid as usize];
                 (header.tgid, header.context) = (tgid, context);
                 header.flags = cut << 2 | Flags::HAS_SOCKET.0;
                 (header.ip_summed, header.gso_size) = (ip_summed, gso_size);

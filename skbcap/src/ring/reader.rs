@@ -28,7 +28,7 @@ pub struct RingError {
     pub source: DecodeError,
 }
 
-/// [`Ring::has_read_much`] tells of this share of a ring.
+/// What was read is given back once it is this share of a ring.
 const MUCH_SHARE: u64 = 8;
 
 /// One ring, read.
@@ -36,16 +36,19 @@ const MUCH_SHARE: u64 = 8;
 pub struct Ring<'m> {
     memory: Memory<'m>,
     number: usize,
-    /// Where the next record to read begins.
-    position: Position,
-    /// The bytes from there to the head, or to the end of the segment if that comes first.
+    /// The segment that the reader is in.
+    segment: u32,
+    /// The bytes from the next record to read up to the head, or to the end of the segment if that
+    /// comes first.
     unread: &'m [u8],
+    /// The offset in the segment at which they end.
+    unread_end: u32,
+    /// With so many of them left, or fewer, there is more to do than to go on to the next record.
+    pause_at: usize,
     /// The newest head seen.
     head: Position,
     /// The tail as the writer knows it.
     tail: Position,
-    /// Much has been read when the reader gets here.
-    much: Position,
     /// No record behind `head` is older than this.
     floor_ns: u64,
 }
@@ -55,18 +58,22 @@ impl<'m> Ring<'m> {
     #[must_use]
     pub fn new(memory: Memory<'m>, number: usize) -> Self {
         let tail = Position(memory.control(word!(tail)).load(Ordering::Relaxed));
-        let mut this = Self {
+        Self {
             memory,
             number,
-            position: tail,
+            segment: tail.segment(),
             unread: &[],
+            unread_end: tail.offset(),
+            pause_at: 0,
             head: tail,
             tail,
-            much: tail,
             floor_ns: 0,
-        };
-        this.much = this.behind(tail, this.much_bytes());
-        this
+        }
+    }
+
+    /// Where the next record to read begins.
+    fn position(&self) -> Position {
+        Position::new(self.segment, self.unread_end - self.unread.len() as u32)
     }
 
     /// Looks at the writer's marks. `now_ns` was read from the clock before this call.
@@ -84,17 +91,31 @@ impl<'m> Ring<'m> {
         };
         self.floor_ns = self.floor_ns.max(floor_ns);
         self.head = Position(self.memory.control(word!(head)).load(Ordering::Acquire));
-        self.unread = self.lend();
+        self.go_to(self.position());
     }
 
-    /// The bytes between the reader's position and the head, up to the segment's end.
+    /// Goes on at `position`.
+    fn go_to(&mut self, position: Position) {
+        self.segment = position.segment();
+        self.unread = self.lend(position);
+        self.unread_end = position.offset() + self.unread.len() as u32;
+        // Past its nominal length the segment is over.
+        let over = self
+            .unread_end
+            .saturating_sub(self.memory.geometry().segment_len);
+        let much = self.unread.len().saturating_sub(self.much_bytes() as usize);
+        self.pause_at = much.max(over as usize);
+    }
+
+    /// The bytes between `position` and the head, up to the segment's end. Nothing from there on
+    /// was given back.
     #[expect(unsafe_code, reason = "lends the ring's bytes without a copy")]
-    fn lend(&self) -> &'m [u8] {
-        if self.position >= self.head {
+    fn lend(&self, position: Position) -> &'m [u8] {
+        if position >= self.head {
             return &[];
         }
-        let words = self.memory.segment(self.position.segment());
-        let end = if self.position.segment() == self.head.segment() {
+        let words = self.memory.segment(position.segment());
+        let end = if position.segment() == self.head.segment() {
             self.head.offset() as usize / 8
         } else {
             words.len()
@@ -102,14 +123,14 @@ impl<'m> Ring<'m> {
         // Positions come from records that were checked, and lie below the segment's length; `get`
         // all the same, so that no writer could make this panic.
         let words = words
-            .get(self.position.offset() as usize / 8..end)
+            .get(position.offset() as usize / 8..end)
             .unwrap_or_default();
         // SAFETY: the pointer and the length are those of `words`. These bytes lie between the
         // tail and the head, or behind the last record of a segment before the head's: by the
-        // protocol nobody writes there until the reader moves the tail past them. It moves it to
-        // `position` at most, and `unread` begins there: whatever is given back has left `unread`
-        // before, and frames borrow from `&self`, which `release` ends. The head was loaded with
-        // acquire, so all of the writer's stores to these bytes happened before.
+        // protocol nobody writes there until the reader moves the tail past them. `release` moves
+        // it to where `unread` begins: whatever is given back has left `unread` before, and
+        // frames borrow from `&self`, which `release` ends. The head was loaded with acquire, so
+        // all of the writer's stores to these bytes happened before.
         unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), words.len() * 8) }
     }
 
@@ -161,32 +182,32 @@ impl<'m> Ring<'m> {
     fn error(&self, source: DecodeError) -> RingError {
         RingError {
             ring: self.number,
-            segment: self.position.segment(),
-            offset: self.position.offset(),
+            segment: self.segment,
+            offset: self.position().offset(),
             source,
         }
     }
 
-    /// Goes on to the next record; the memory of this one stays the reader's until
-    /// [`Ring::release`]. `header` is that of the record at the reader's position.
+    /// Goes on to the next record. The memory of this one stays the reader's until
+    /// [`Ring::release`], or until so much was read that it is given back here. `record_len` is
+    /// that of the record at the reader's position.
     #[inline]
     pub fn advance(&mut self, record_len: u32) {
-        let before = self.position.segment();
-        self.position = self
-            .position
-            .after(record_len, self.memory.geometry().segment_len);
-        self.unread = if self.position.segment() == before {
-            self.unread.get(record_len as usize..).unwrap_or_default()
-        } else {
-            self.lend()
-        };
+        self.unread = self.unread.get(record_len as usize..).unwrap_or_default();
+        if self.unread.len() <= self.pause_at {
+            self.pause();
+        }
     }
 
-    /// Whether enough was read since the last [`Ring::release`] to be worth another one.
-    #[must_use]
-    #[inline]
-    pub fn has_read_much(&self) -> bool {
-        self.position >= self.much
+    /// Goes on to the next segment where this one is over, and gives back what was read where
+    /// that is much.
+    #[inline(never)]
+    fn pause(&mut self) {
+        let position = self.position().after(0, self.memory.geometry().segment_len);
+        self.go_to(position);
+        if self.distance(self.tail, position) >= self.much_bytes() {
+            self.release();
+        }
     }
 
     fn much_bytes(&self) -> u64 {
@@ -195,9 +216,8 @@ impl<'m> Ring<'m> {
 
     /// Gives the memory of everything read back to the writer.
     pub fn release(&mut self) {
-        if self.tail != self.position {
-            self.tail = self.position;
-            self.much = self.behind(self.tail, self.much_bytes());
+        if self.tail != self.position() {
+            self.tail = self.position();
             self.memory
                 .control(word!(tail))
                 .store(self.tail.0, Ordering::Release);
@@ -230,7 +250,7 @@ impl<'m> Ring<'m> {
     /// Asks for the doorbell once `bytes` more lie in the ring than the reader has read (1: with
     /// the next record). Call [`Ring::refresh`] afterwards, before sleeping.
     pub fn arm(&self, bytes: u64) {
-        let wake_at = self.behind(self.position, bytes);
+        let wake_at = self.behind(self.position(), bytes);
         self.memory
             .control(word!(wake_at))
             .store(wake_at.0, Ordering::Relaxed);
@@ -248,7 +268,7 @@ impl<'m> Ring<'m> {
     /// Whether a record lies behind the reader's position.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.position < Position(self.memory.control(word!(head)).load(Ordering::Acquire))
+        self.position() < Position(self.memory.control(word!(head)).load(Ordering::Acquire))
     }
 
     /// How the ring's memory is divided.

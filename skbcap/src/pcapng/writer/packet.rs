@@ -64,20 +64,26 @@ impl PacketOptions {
     }
 
     /// Bytes in a block.
+    #[inline]
     fn len(&self, dropped: u64) -> usize {
-        let end = if self.bytes.is_empty() {
-            END_OF_OPTIONS.len()
+        if dropped == 0 {
+            self.bytes.len()
         } else {
-            0
-        };
-        self.bytes.len()
-            + if dropped == 0 {
-                0
-            } else {
-                EPB_DROPCOUNT_LEN + end
-            }
+            self.len_with_dropcount()
+        }
     }
 
+    #[cold]
+    fn len_with_dropcount(&self) -> usize {
+        let options = self.bytes.len() + EPB_DROPCOUNT_LEN;
+        if self.bytes.is_empty() {
+            options + END_OF_OPTIONS.len()
+        } else {
+            options
+        }
+    }
+
+    #[inline]
     fn put(&self, room: &mut [u8], dropped: u64) {
         if dropped == 0 {
             room.copy_from_slice(&self.bytes);
