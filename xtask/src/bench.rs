@@ -3,8 +3,10 @@
 //! what the figures mean.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
@@ -30,6 +32,13 @@ pub(crate) enum Bench {
     /// Instructions that skbcap executes for a frame outside of the kernel,
     /// counted by valgrind
     Instructions,
+    /// The time from exec to `listening on`, and the memory that skbcap then
+    /// has; in a network namespace of its own, as root
+    Start {
+        /// How often; the median is told
+        #[arg(long, default_value_t = 21)]
+        times: usize,
+    },
 }
 
 /// Builds and measures.
@@ -37,6 +46,7 @@ pub(crate) fn main(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Writer { directory } => writer(directory.clone()),
         Bench::Instructions => instructions(),
+        Bench::Start { times } => start(*times),
     }
 }
 
@@ -84,6 +94,90 @@ fn count(len: u32, frames: u32) -> Result<u64> {
     let count = count.trim().parse().context("valgrind counted no number")?;
     ensure!(count > 0, "valgrind found no Bench::drain to count in");
     Ok(count)
+}
+
+/// What one start took, and the memory that was there then, in KiB.
+struct Start {
+    until_listening: Duration,
+    all_kib: u64,
+    rings_kib: u64,
+}
+
+fn start(times: usize) -> Result<()> {
+    run(Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "-p", "skbcap"])
+        .current_dir(repository()))?;
+    let skbcap = repository().join("target/release/skbcap");
+    let mut starts = (0..times.max(1))
+        .map(|_| start_once(&skbcap))
+        .collect::<Result<Vec<_>>>()?;
+    starts.sort_by_key(|start| start.until_listening);
+    let ms = |place: usize| starts[place].until_listening.as_secs_f64() * 1e3;
+    let last = starts.len() - 1;
+    println!(
+        "exec to listening: {:.0} ms ({:.0} to {:.0} in {} starts)",
+        ms(last / 2),
+        ms(0),
+        ms(last),
+        starts.len()
+    );
+    let most = starts
+        .iter()
+        .max_by_key(|start| start.all_kib - start.rings_kib);
+    let most = most.context("no start")?;
+    println!(
+        "memory: {:.1} MiB, of which the rings are {:.1} MiB, and {:.1} MiB are beside them",
+        most.all_kib as f64 / 1024.0,
+        most.rings_kib as f64 / 1024.0,
+        (most.all_kib - most.rings_kib) as f64 / 1024.0
+    );
+    Ok(())
+}
+
+fn start_once(skbcap: &Path) -> Result<Start> {
+    let begun = Instant::now();
+    // It becomes skbcap, and so has its process number.
+    let mut child = Command::new("unshare")
+        .args(["--net", "--"])
+        .arg(skbcap)
+        .args(["--hook", "queue", "-w", "/dev/null"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start unshare")?;
+    let mut said = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().context("no pipe")?);
+    while !said.contains("listening on") && stderr.read_line(&mut said)? > 0 {}
+    let until_listening = begun.elapsed();
+    let pid = child.id();
+    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let killed = Command::new("kill")
+        .args(["-INT", &pid.to_string()])
+        .status();
+    stderr.read_to_string(&mut said)?;
+    ensure!(
+        killed?.success() && child.wait()?.success(),
+        "skbcap failed:\n{said}"
+    );
+    let (mut all_kib, mut rings_kib, mut is_ring) = (0, 0, false);
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("Rss:"), Some(kib)) => {
+                let kib: u64 = kib.parse().context("smaps of another form")?;
+                all_kib += kib;
+                rings_kib += if is_ring { kib } else { 0 };
+            }
+            (Some(range), _) if range.contains('-') => is_ring = line.ends_with("bpf-map"),
+            _ => {}
+        }
+    }
+    ensure!(rings_kib > 0, "no ring is mapped:\n{said}");
+    Ok(Start {
+        until_listening,
+        all_kib,
+        rings_kib,
+    })
 }
 
 fn cargo_bench() -> Command {

@@ -27,6 +27,7 @@ use crate::{
     config::{Config, Output},
     geometry,
     kernel::{
+        background,
         load::{Kernel, LoadError, Maps, Options},
         netns::Namespace,
         preflight::Preflight,
@@ -66,14 +67,17 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             ));
         }
     };
+    let loader = background::loader();
     let mut preflight = Preflight::gather(config.btf.as_deref());
     if config.check {
-        return check(preflight);
+        return check(preflight, loader);
     }
     let hook = preflight.hook(config.hook)?;
     let netns = namespace(config)?;
     let interfaces = interfaces(config, netns.as_ref())?;
-    setup::explore(&mut preflight, ways()?)?;
+    let mut loader = loader.wait();
+    let types = (hook == Hook::Queue).then(background::types);
+    setup::explore(&mut preflight, ways()?, &mut loader)?;
     let facts = Facts::of(preflight)?;
     debug(&|| match &facts.page_bases {
         Ok(bases) => format!("fragments are read by the page bases from {}", bases.way),
@@ -96,7 +100,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             geometry.usable_bytes()
         )
     });
-    let (mut kernel, maps) = Kernel::load(&Options {
+    let options = Options {
         hook,
         geometry,
         snaplen: config.snaplen,
@@ -105,8 +109,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         layout: facts.layout,
         preempt_count: facts.preempt_count_addresses(),
         online: facts.online.iter().copied().collect(),
-    })
-    .inspect_err(|error| {
+    };
+    let (mut kernel, maps) = Kernel::load(&options, loader, types).inspect_err(|error| {
         if let LoadError::Program(refused) = error {
             debug(&|| format!("the verifier's log:\n{}", refused.log()));
         }

@@ -13,6 +13,7 @@ use super::interfaces_text;
 use crate::{
     config::{Config, HookChoice, NetnsChoice},
     kernel::{
+        background::{Background, Loader},
         btf::Btf,
         load,
         netns::{self, Namespace},
@@ -58,8 +59,12 @@ pub(super) fn interfaces(
 }
 
 /// Prints what this machine offers and lacks. Fails where nothing could be captured.
-pub(super) fn check(mut preflight: Preflight) -> anyhow::Result<ExitCode> {
-    let explored = setup::explore(&mut preflight, ways()?);
+pub(super) fn check(
+    mut preflight: Preflight,
+    loader: Background<Loader>,
+) -> anyhow::Result<ExitCode> {
+    let mut loader = loader.wait();
+    let explored = setup::explore(&mut preflight, ways()?, &mut loader);
     let mut out = io::stdout().lock();
     writeln!(out, "{preflight}")?;
     if let Err(error) = &explored {

@@ -21,6 +21,7 @@ use skbcap_common::{
 use zerocopy::IntoBytes;
 
 use super::{
+    background::{self, Background},
     btf::Btf,
     mapped::Mapped,
     missed,
@@ -113,7 +114,8 @@ pub struct Maps {
 }
 
 impl Kernel {
-    /// Creates the maps and loads the program for the hook; attaches nothing.
+    /// Creates the maps and loads the program for the hook; attaches nothing. `loader` and `types`
+    /// (only wanted for [`Hook::Queue`]) are those of [`super::background`].
     ///
     /// # Errors
     ///
@@ -123,7 +125,11 @@ impl Kernel {
     ///
     /// When `options` contradict themselves: too many interfaces, a snapshot length that doesn't
     /// fit the geometry, a CPU that isn't possible.
-    pub fn load(options: &Options) -> Result<(Self, Maps), LoadError> {
+    pub fn load(
+        options: &Options,
+        loader: background::Loader,
+        types: Option<Background<background::Types>>,
+    ) -> Result<(Self, Maps), LoadError> {
         let Options {
             geometry, online, ..
         } = options;
@@ -133,9 +139,8 @@ impl Kernel {
         let segments = rings * geometry.segments as usize;
 
         let bytes = object::with_value_size("SEGMENTS", geometry.value_len)?;
-        let mut ebpf = EbpfLoader::new()
-            // No relocations by BTF: offsets come in by the configuration.
-            .btf(None)
+        let mut loader: EbpfLoader<'_> = loader;
+        let mut ebpf = loader
             .override_global("CONFIG", config.as_bytes(), true)
             .map_max_entries("CONTROL", cpus as u32)
             .map_max_entries("DROPS", cpus as u32)
@@ -171,15 +176,18 @@ impl Kernel {
             hook: options.hook,
             doorbell,
         };
-        kernel.load_program()?;
+        kernel.load_program(types)?;
         Ok((kernel, maps))
     }
 
-    fn load_program(&mut self) -> Result<(), LoadError> {
+    fn load_program(
+        &mut self,
+        types: Option<Background<background::Types>>,
+    ) -> Result<(), LoadError> {
         let (place, result) = match self.hook {
             Hook::Kprobe => (FUNCTION, self.kprobe().load()),
             Hook::Queue => {
-                let btf = aya::Btf::from_sys_fs()?;
+                let btf = types.unwrap_or_else(background::types).wait()?;
                 (TRACEPOINT, self.tracepoint().load(TRACEPOINT, &btf))
             }
         };
