@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -149,6 +150,8 @@ fn start_once(skbcap: &Path) -> Result<Start> {
     let mut stderr = BufReader::new(child.stderr.take().context("no pipe")?);
     while !said.contains("listening on") && stderr.read_line(&mut said)? > 0 {}
     let until_listening = begun.elapsed();
+    // What it no longer needs it gives back once it listens.
+    thread::sleep(Duration::from_millis(100));
     let pid = child.id();
     let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
     let killed = Command::new("kill")

@@ -144,6 +144,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         place(hook),
         config.snaplen
     ));
+    background::give_memory_back();
 
     let watched = watch(
         config,

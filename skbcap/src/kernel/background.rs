@@ -26,6 +26,7 @@ enum Work<T> {
 
 impl<T: Send + 'static> Background<T> {
     fn begin(work: fn() -> T) -> Self {
+        share_one_heap();
         let thread = thread::Builder::new().name("start-up".into()).spawn(work);
         Self(thread.map_or_else(|_| Work::Done(work()), Work::Begun))
     }
@@ -43,6 +44,27 @@ impl<T: Send + 'static> Background<T> {
                 .unwrap_or_else(|payload| panic::resume_unwind(payload)),
             Work::Done(result) => result,
         }
+    }
+}
+
+/// Gives the memory back that the start-up needed and a capture doesn't: what aya made of the
+/// kernel's types alone is 20 MiB, which the allocator would keep for the next time.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "the C library's own function")]
+    // SAFETY: it takes a number and touches no memory that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Has all threads share what the allocator has: of a heap of their own it would keep the end.
+fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "the C library's own function")]
+    // SAFETY: it takes two numbers, and may be called at any time.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 
