@@ -114,63 +114,6 @@ impl<'a> Annotation<&'a [u8]> {
     }
 }
 
-/// Comments of the last senders, so that each is written once and not for every frame.
-#[derive(Debug)]
-pub struct Comments {
-    /// By the thread and its context, the latest of those that share a place.
-    known: Vec<(Key, String)>,
-}
-
-/// All that a comment is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Key {
-    comm: u128,
-    pid: u32,
-    tgid: u32,
-    context: u8,
-    hook: u8,
-    flags: u32,
-}
-
-impl Comments {
-    const PLACES: usize = 256;
-
-    /// None yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            known: vec![(Key::default(), String::new()); Self::PLACES],
-        }
-    }
-
-    /// The comment of a frame.
-    pub fn of(&mut self, frame: &Frame<'_>) -> &str {
-        let header = frame.header;
-        let key = Key {
-            comm: u128::from_ne_bytes(header.comm),
-            pid: header.pid,
-            tgid: header.tgid,
-            context: header.context,
-            hook: header.hook,
-            flags: header.flags,
-        };
-        let place = (header.pid as usize * 4 + usize::from(header.context % 4)) % Self::PLACES;
-        let (known, comment) = &mut self.known[place];
-        // No comment is empty.
-        if *known != key || comment.is_empty() {
-            Annotation::of(frame).write(comment);
-            *known = key;
-        }
-        comment
-    }
-}
-
-impl Default for Comments {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Annotation<Vec<u8>> {
     /// Reads a comment back. Keys that a later version may have put behind the first four are
     /// passed over.

@@ -14,6 +14,9 @@ use crate::pcapng::LinkType;
 /// The most CPUs that a kernel can be built for (`NR_CPUS`): a bound on what a record may claim.
 const MAX_CPUS: usize = 8192;
 
+/// Places for interfaces that frames are recognised by at a glance.
+const RECENT: usize = 64;
+
 /// An interface's place in [`Interfaces`], for the length of the capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Index(usize);
@@ -78,50 +81,110 @@ struct Device {
 }
 
 /// Every interface that frames were captured on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Interfaces {
     table: Vec<Interface>,
     devices: Vec<Device>,
     /// Places in `devices`.
     by_key: HashMap<Key, usize>,
-    /// The last frame's device: mostly the next one's too.
-    last: Option<(Key, usize)>,
+    /// The last frames' interfaces, of those that share a place the latest.
+    recent: [Option<Recent>; RECENT],
+}
+
+/// What a record said of its interface, and where that stands.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    key: Key,
+    name: u128,
+    dev_type: u16,
+    device: usize,
+    index: Index,
+}
+
+impl Recent {
+    /// Its place among the others. Indices count up within a namespace, namespaces among
+    /// themselves.
+    #[inline]
+    fn place(header: &RecordHeader) -> usize {
+        header.ifindex.wrapping_add(header.netns) as usize % RECENT
+    }
+
+    #[inline]
+    fn is_of(&self, header: &RecordHeader) -> bool {
+        self.key.ifindex == header.ifindex
+            && self.key.netns == header.netns
+            && self.name == u128::from_ne_bytes(header.ifname)
+            && self.dev_type == header.dev_type
+            && !is_unreadable(header)
+    }
+}
+
+fn is_unreadable(header: &RecordHeader) -> bool {
+    Flags(header.flags).contains(Flags::DEVICE_UNREADABLE)
+}
+
+impl Default for Interfaces {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Interfaces {
     /// No interface yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            table: Vec::new(),
+            devices: Vec::new(),
+            by_key: HashMap::new(),
+            recent: [None; RECENT],
+        }
     }
 
     /// Counts a frame to its interface, which begins here if this is its first frame, or the first
     /// since the device got another name or type.
     ///
     /// Frames of one ring must come in the order in which they were taken.
+    #[inline]
     pub fn see(&mut self, header: &RecordHeader) -> Seen {
+        let (device, index, is_new) = match &self.recent[Recent::place(header)] {
+            Some(recent) if recent.is_of(header) => (recent.device, recent.index, false),
+            _ => self.look_up(header),
+        };
+        let dropped = self.devices[device].dropped_before(header);
+        let interface = &mut self.table[index.0];
+        interface.captured += 1;
+        if dropped != 0 {
+            interface.dropped += dropped;
+        }
+        Seen {
+            index,
+            is_new,
+            dropped,
+        }
+    }
+
+    /// The place of a frame's device, that of its interface, and whether that begins here.
+    #[cold]
+    fn look_up(&mut self, header: &RecordHeader) -> (usize, Index, bool) {
         let key = Key {
             netns: header.netns,
             ifindex: header.ifindex,
         };
         let next = Index(self.table.len());
         let mut is_new = false;
-        let place = match self.last {
-            Some((last, place)) if last == key => place,
-            _ => *self.by_key.entry(key).or_insert_with(|| {
-                is_new = true;
-                self.devices.push(Device {
-                    current: next,
-                    last_dropped: Vec::new(),
-                    dropped: 0,
-                });
-                self.devices.len() - 1
-            }),
-        };
-        self.last = Some((key, place));
+        let place = *self.by_key.entry(key).or_insert_with(|| {
+            is_new = true;
+            self.devices.push(Device {
+                current: next,
+                last_dropped: Vec::new(),
+                dropped: 0,
+            });
+            self.devices.len() - 1
+        });
         let device = &mut self.devices[place];
         // What could not be read is no new name.
-        let unreadable = Flags(header.flags).contains(Flags::DEVICE_UNREADABLE);
+        let unreadable = is_unreadable(header);
         if !is_new && !unreadable {
             let known = &self.table[device.current.0];
             is_new = known.raw_name != header.ifname || known.dev_type != header.dev_type;
@@ -130,16 +193,15 @@ impl Interfaces {
             device.current = next;
             self.table.push(describe(key, header, unreadable));
         }
-        let dropped = device.dropped_before(header);
-        device.dropped += dropped;
-        let interface = &mut self.table[device.current.0];
-        interface.captured += 1;
-        interface.dropped += dropped;
-        Seen {
+        let known = &self.table[device.current.0];
+        self.recent[Recent::place(header)] = Some(Recent {
+            key,
+            name: u128::from_ne_bytes(known.raw_name),
+            dev_type: known.dev_type,
+            device: place,
             index: device.current,
-            is_new,
-            dropped,
-        }
+        });
+        (place, device.current, is_new)
     }
 
     /// Takes over the kernel's own total of a device's drops, summed over CPUs and hooks: it knows
@@ -180,8 +242,17 @@ impl Index {
 
 impl Device {
     /// Frames that were dropped on this ring since its last frame here.
+    #[inline]
     fn dropped_before(&mut self, header: &RecordHeader) -> u64 {
         let ring = usize::from(Flags(header.flags).contains(Flags::SECOND_RING));
+        match self.last_dropped.get(header.cpu as usize) {
+            Some(last) if last[ring] == header.dropped => 0,
+            _ => self.count_dropped(header, ring),
+        }
+    }
+
+    #[cold]
+    fn count_dropped(&mut self, header: &RecordHeader, ring: usize) -> u64 {
         let cpu = header.cpu as usize;
         if cpu >= MAX_CPUS {
             return 0;
@@ -190,9 +261,10 @@ impl Device {
             self.last_dropped.resize(cpu + 1, [0; 2]);
         }
         let last = &mut self.last_dropped[cpu][ring];
-        let since = header.dropped.wrapping_sub(*last);
+        let since = u64::from(header.dropped.wrapping_sub(*last));
         *last = header.dropped;
-        since.into()
+        self.dropped += since;
+        since
     }
 }
 

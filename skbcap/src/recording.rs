@@ -466,10 +466,11 @@ mod tests {
             let mut order =
                 Order::new(rings.map(|(at, ring)| Ring::new(ring.as_memory(), at)).collect());
             order.finish().unwrap();
-            let read: Vec<_> = std::iter::from_fn(|| {
-                order.next(|frame| (frame.header.time_ns, frame.data.to_vec())).unwrap()
-            })
-            .collect();
+            let mut read = Vec::new();
+            let frames_read = order
+                .each(usize::MAX, |frame| read.push((frame.header.time_ns, frame.data.to_vec())))
+                .unwrap();
+            prop_assert_eq!(frames_read, read.len());
             let expected: Vec<_> =
                 frames.into_iter().map(|(_, time, data)| (time, data)).collect();
             prop_assert_eq!(read, expected);

@@ -27,6 +27,7 @@ use crate::{
     config::Config,
     geometry,
     kernel::{
+        background,
         load::{Kernel, LoadError, Options},
         maps::Maps,
         netns::Namespace,
@@ -67,14 +68,18 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             ));
         }
     };
+    let loader = background::loader();
     let mut preflight = Preflight::gather(config.btf.as_deref());
     if config.check {
-        return check(preflight);
+        return check(preflight, loader);
     }
     let hook = preflight.hook(config.hook)?;
     let netns = namespace(config)?;
     let interfaces = interfaces(config, netns.as_ref())?;
-    setup::explore(&mut preflight, ways()?)?;
+    let mut loader = loader.wait();
+    let net = hook == Hook::Kprobe && preflight.has_queue_tracepoint();
+    let types = (hook != Hook::Kprobe || net).then(background::types);
+    setup::explore(&mut preflight, ways()?, &mut loader)?;
     let facts = Facts::of(preflight, config.btf.is_none())?;
     debug(&|| match &facts.page_bases {
         Ok(bases) => format!("fragments are read by the page bases from {}", bases.way),
@@ -85,7 +90,6 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         Err(why) => format!("contexts cannot be told apart: {why}"),
     });
 
-    let net = hook == Hook::Kprobe && facts.queue_tracepoint;
     let rings = facts.online.len() as u32;
     let spare = u32::from(net);
     let buffer = config
@@ -99,7 +103,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             geometry.usable_bytes()
         )
     });
-    let (mut kernel, maps) = Kernel::load(&Options {
+    let options = Options {
         hook,
         net,
         geometry,
@@ -110,8 +114,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         kfuncs: facts.kfuncs,
         words: facts.words(),
         online: facts.online.iter().copied().collect(),
-    })
-    .inspect_err(|error| {
+    };
+    let (mut kernel, maps) = Kernel::load(&options, loader, types).inspect_err(|error| {
         if let LoadError::Program(refused) = error {
             debug(&|| format!("the verifier's log:\n{}", refused.log()));
         }
@@ -146,6 +150,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         place(hook),
         config.snaplen
     ));
+    background::give_memory_back();
 
     let watched = watch(
         config,
@@ -198,10 +203,7 @@ fn watch<'m>(
     let mut status = status_line(config);
     loop {
         order.refresh(monotonic_ns())?;
-        let mut taken = 0;
-        while taken < BATCH && order.next(|frame| pipeline.take(&frame))?.is_some() {
-            taken += 1;
-        }
+        let taken = order.each(BATCH, |frame| pipeline.take(&frame))?;
         order.release();
         // A file is only written to when the buffer is full or nothing else is to be done.
         pipeline.flush(taken == 0);
@@ -248,7 +250,7 @@ fn watch<'m>(
 /// interface.
 fn drain(pipeline: &mut Pipeline, mut order: Order<'_>) -> anyhow::Result<Vec<InterfaceDrops>> {
     order.finish()?;
-    while order.next(|frame| pipeline.take(&frame))?.is_some() {}
+    order.each(usize::MAX, |frame| pipeline.take(&frame))?;
     order.release();
     let mut drops: Vec<InterfaceDrops> = Vec::new();
     for ring in order.rings() {

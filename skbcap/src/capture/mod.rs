@@ -7,6 +7,8 @@ mod pipeline;
 mod replay;
 mod target;
 
+pub use self::pipeline::{End, Pipeline};
+
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -17,7 +19,7 @@ use skbcap_common::Hook;
 
 use crate::{
     config::{Config, LinkTypes, Output},
-    output::{FileOutput, Lines, OpenError, Origin, Pcapng, Sink},
+    output::{AnySink, FileOutput, Lines, OpenError, Origin, Pcapng},
     stats::Stats,
     status,
 };
@@ -36,17 +38,17 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Where the frames of this capture go. A file is emptied here.
-fn open(config: &Config, origin: Origin, snaplen: u32) -> Result<Box<dyn Sink>, OpenError> {
+fn open(config: &Config, origin: Origin, snaplen: u32) -> Result<AnySink, OpenError> {
     let Some(mut output) = FileOutput::open(&config.output)? else {
-        return Ok(Box::new(Lines::new(io::stdout())));
+        return Ok(AnySink::Lines(Lines::new(io::stdout())));
     };
     if config.link_types == LinkTypes::Split {
         output = output.must_be_regular()?;
     }
-    Ok(Box::new(
+    Ok(AnySink::Pcapng(Box::new(
         Pcapng::new(output, origin, snaplen, config.link_types)
             .expect("a snapshot length in range and names of a sane length"),
-    ))
+    )))
 }
 
 /// Says where the output's error happened.

@@ -43,12 +43,10 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     );
     order.finish()?;
     let mut last_ns = 0;
-    while let Some(time_ns) = order.next(|frame| {
+    order.each(usize::MAX, |frame| {
         pipeline.take(&frame);
-        frame.header.time_ns
-    })? {
-        last_ns = time_ns;
-    }
+        last_ns = frame.header.time_ns;
+    })?;
     for notice in pipeline.notices() {
         say(format_args!("{notice}"));
     }

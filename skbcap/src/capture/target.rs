@@ -13,6 +13,7 @@ use super::interfaces_text;
 use crate::{
     config::{Config, HookChoice, NetnsChoice},
     kernel::{
+        background::{Background, Loader},
         btf::Btf,
         cpu_words::{self, AllCpuWords, CpuWords},
         kfuncs::{self, Kfuncs},
@@ -59,8 +60,12 @@ pub(super) fn interfaces(
 }
 
 /// Prints what this machine offers and lacks. Fails where nothing could be captured.
-pub(super) fn check(mut preflight: Preflight) -> anyhow::Result<ExitCode> {
-    let explored = setup::explore(&mut preflight, ways()?);
+pub(super) fn check(
+    mut preflight: Preflight,
+    loader: Background<Loader>,
+) -> anyhow::Result<ExitCode> {
+    let mut loader = loader.wait();
+    let explored = setup::explore(&mut preflight, ways()?, &mut loader);
     let mut out = io::stdout().lock();
     writeln!(out, "{preflight}")?;
     if let Err(error) = &explored {
@@ -79,8 +84,6 @@ pub(super) struct Facts {
     pub(super) btf: Btf,
     pub(super) layout: Layout,
     pub(super) kfuncs: Option<Kfuncs>,
-    /// Whether there is a tracepoint for the kprobe's net.
-    pub(super) queue_tracepoint: bool,
     pub(super) page_bases: Result<PageBases, NotFound>,
     pub(super) cpu_words: Result<AllCpuWords, cpu_words::Unknown>,
     /// Possible CPUs, by number: one more than the last.
@@ -92,10 +95,7 @@ impl Facts {
     /// `own_types`: what BTF was read is the running kernel's own.
     pub(super) fn of(preflight: Preflight, own_types: bool) -> anyhow::Result<Self> {
         let Types {
-            btf,
-            mut layout,
-            queue_tracepoint,
-            ..
+            btf, mut layout, ..
         } = preflight.types?;
         let page_bases = preflight
             .page_bases
@@ -109,7 +109,6 @@ impl Facts {
             btf,
             layout,
             kfuncs,
-            queue_tracepoint,
             page_bases,
             cpu_words: preflight.cpu_words.context("the CPUs were not asked")?,
             cpus: preflight.possible_cpus?.last().map_or(1, |last| last + 1),

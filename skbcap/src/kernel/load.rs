@@ -21,6 +21,7 @@ use skbcap_common::{
 use zerocopy::IntoBytes;
 
 use super::{
+    background::{self, Background},
     btf::Btf,
     cpu_words::CpuWords,
     kfuncs::Kfuncs,
@@ -146,7 +147,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Creates the maps and loads the program for the hook; attaches nothing.
+    /// Creates the maps and loads the program for the hook; attaches nothing. `loader` and `types`
+    /// (only wanted for [`Hook::Queue`]) are those of [`super::background`].
     ///
     /// # Errors
     ///
@@ -156,7 +158,11 @@ impl Kernel {
     ///
     /// When `options` contradict themselves: too many interfaces, a snapshot length that doesn't
     /// fit the geometry, a CPU that isn't possible.
-    pub fn load(options: &Options) -> Result<(Self, Maps), LoadError> {
+    pub fn load(
+        options: &Options,
+        loader: background::Loader,
+        types: Option<Background<background::Types>>,
+    ) -> Result<(Self, Maps), LoadError> {
         let division = Division {
             geometry: options.geometry,
             online: options.online.clone(),
@@ -165,15 +171,15 @@ impl Kernel {
         };
         let blocks = division.blocks() as u32;
         let notes = if options.hook == Hook::Xmit { NOTES } else { 1 };
+        let config = config(options);
         let bytes = object::prepared(
             "SEGMENTS",
             options.geometry.value_len,
             options.kfuncs.as_ref(),
         )?;
-        let mut ebpf = EbpfLoader::new()
-            // No relocations by BTF: offsets come in by the configuration.
-            .btf(None)
-            .override_global("CONFIG", config(options).as_bytes(), true)
+        let mut loader: EbpfLoader<'_> = loader;
+        let mut ebpf = loader
+            .override_global("CONFIG", config.as_bytes(), true)
             .map_max_entries("CONTROL", blocks)
             .map_max_entries("DROPS", blocks)
             .map_max_entries("NOTES", notes)
@@ -197,10 +203,11 @@ impl Kernel {
             (Hook::Xmit, _) => &[XMIT, NOTE],
         };
         let btf = if parts.iter().any(|part| part.place != FUNCTION) {
-            Some(aya::Btf::from_sys_fs()?)
+            Some(types.unwrap_or_else(background::types).wait()?)
         } else {
             None
         };
+        let btf = btf.as_ref();
         for &part in parts {
             let faster = Part {
                 program: part.faster,
@@ -209,11 +216,11 @@ impl Kernel {
             // A kernel that has the functions may still not let these programs call them: a BTF
             // tracepoint may make a dynptr of its skb since 6.11 only.
             let has_functions = options.kfuncs.is_some();
-            let part = if has_functions && kernel.load_part(faster, btf.as_ref()).is_ok() {
+            let part = if has_functions && kernel.load_part(faster, btf).is_ok() {
                 faster
             } else {
                 kernel
-                    .load_part(part, btf.as_ref())
+                    .load_part(part, btf)
                     .map_err(|error| ProgramRefused::new(part.place, error))?;
                 part
             };

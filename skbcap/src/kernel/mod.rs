@@ -2,6 +2,7 @@
 //!
 //! Owns unsafe code and aya. Must not know: records, files, time order, formats.
 
+pub mod background;
 pub mod btf;
 pub mod capabilities;
 pub mod cpu_words;

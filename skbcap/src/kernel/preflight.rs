@@ -173,6 +173,14 @@ impl Preflight {
         }
     }
 
+    /// Whether the kprobe can have a net at the tracepoint.
+    #[must_use]
+    pub fn has_queue_tracepoint(&self) -> bool {
+        self.types
+            .as_ref()
+            .is_ok_and(|types| types.queue_tracepoint)
+    }
+
     /// As [`Preflight::hook`], where only the refusal matters.
     ///
     /// # Errors

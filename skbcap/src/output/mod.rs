@@ -2,11 +2,13 @@
 //!
 //! Owns the one seam between the pipeline and every format ([`Sink`]). Knows no kernel.
 
+mod any;
 mod capture_file;
 mod file;
 mod form;
 mod lines;
 mod pcapng;
+mod senders;
 mod split;
 
 use std::io;
@@ -14,6 +16,7 @@ use std::io;
 use skbcap_common::InterfaceDrops;
 
 pub use self::{
+    any::AnySink,
     file::{FileOutput, OpenError},
     lines::Lines,
     pcapng::Pcapng,

@@ -5,23 +5,20 @@
 
 use std::io;
 
-use skbcap_common::{InterfaceDrops, RecordHeader};
+use skbcap_common::InterfaceDrops;
 
 use super::capture_file::{CaptureFile, Unreadable};
 use super::form::Form;
+use super::senders::Senders;
 use super::split::Files;
 use super::{FileOutput, Origin, Outcome, Sink};
 use crate::{
-    annotation::Comments,
     config::LinkTypes,
     decode::Frame,
-    interface::{Interfaces, Key},
+    interface::{Interfaces, Key, Seen},
     link_type,
-    pcapng::{Packet, epb_flags},
+    pcapng::Packet,
 };
-
-/// `CHECKSUM_PARTIAL`: the checksum is filled in later (include/linux/skbuff.h).
-const CHECKSUM_PARTIAL: u8 = 3;
 
 /// A capture as pcapng: in one file, or in one for each link type.
 #[derive(Debug)]
@@ -29,7 +26,7 @@ pub struct Pcapng {
     files: Files,
     form: Form,
     interfaces: Interfaces,
-    comments: Comments,
+    senders: Senders,
     notices: Vec<String>,
     /// Whether the user knows that tcpdump does not read a file.
     has_warned: bool,
@@ -59,58 +56,41 @@ impl Pcapng {
             files,
             form,
             interfaces: Interfaces::new(),
-            comments: Comments::new(),
+            senders: Senders::new(),
             notices: Vec::new(),
             has_warned: false,
         })
     }
 
-    fn write(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
-        let header = frame.header;
-        let seen = self.interfaces.see(header);
+    /// Counts a frame that no file has a place for, and tells of its interface once.
+    #[cold]
+    fn leave_out(&mut self, seen: &Seen) -> Outcome {
         let interface = self.interfaces.get(seen.index);
-        let Some(link_type) = self.form.link_type(interface) else {
-            if seen.is_new {
-                self.notices.push(format!(
-                    "frames of {} are not written: {}",
-                    interface.name,
-                    if interface.is_readable {
-                        format!(
-                            "its device type {} has no link type in a capture file (--linktype \
-                             sll2 has a place for them)",
-                            interface.dev_type
-                        )
-                    } else {
-                        "its device could not be read".into()
-                    },
-                ));
-            }
-            return Ok(Outcome::UnsupportedLinkType);
-        };
-        let (data, len) = self.form.bytes(frame, link_type);
-        let comment = self.comments.of(frame);
-        let (interfaces, seen) = (&self.interfaces, &seen);
-        let unreadable = self.files.with(link_type, |file| {
-            let interface = file.interface(interfaces, seen, link_type, wall_ns)?;
-            file.packet(&Packet {
-                interface,
-                time_ns: wall_ns,
-                data,
-                len,
-                comment,
-                flags: flags(header),
-                process: Some((header.tgid, header.pid)),
-                dropped: seen.dropped,
-            })?;
-            Ok(file.unreadable())
-        })?;
-        if let Some(why) = unreadable
-            && !self.has_warned
-        {
-            self.has_warned = true;
-            self.notices.push(Self::warning(why, &interface.name));
+        if seen.is_new {
+            self.notices.push(format!(
+                "frames of {} are not written: {}",
+                interface.name,
+                if interface.is_readable {
+                    format!(
+                        "its device type {} has no link type in a capture file (--linktype sll2 \
+                         has a place for them)",
+                        interface.dev_type
+                    )
+                } else {
+                    "its device could not be read".into()
+                },
+            ));
         }
-        Ok(Outcome::Written)
+        Outcome::UnsupportedLinkType
+    }
+
+    #[cold]
+    fn warn(&mut self, why: Unreadable, seen: &Seen) {
+        if !self.has_warned {
+            self.has_warned = true;
+            let name = &self.interfaces.get(seen.index).name;
+            self.notices.push(Self::warning(why, name));
+        }
     }
 
     /// What to say of a file that tcpdump does not read any more, since this interface.
@@ -151,20 +131,32 @@ impl Pcapng {
     }
 }
 
-fn flags(header: &RecordHeader) -> u32 {
-    let mut flags = epb_flags::OUTBOUND;
-    if header.ip_summed == CHECKSUM_PARTIAL {
-        flags |= epb_flags::CHECKSUM_NOT_READY;
-    }
-    if header.gso_size != 0 {
-        flags |= epb_flags::SEGMENTATION_OFFLOADED;
-    }
-    flags
-}
-
 impl Sink for Pcapng {
+    #[inline]
     fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
-        self.write(frame, wall_ns)
+        let seen = self.interfaces.see(frame.header);
+        let Some(link_type) = self.form.link_type(self.interfaces.get(seen.index)) else {
+            return Ok(self.leave_out(&seen));
+        };
+        let (data, len) = self.form.bytes(frame, link_type);
+        let options = self.senders.options(frame);
+        let interfaces = &self.interfaces;
+        let unreadable = self.files.with(link_type, |file| {
+            let interface = file.interface(interfaces, &seen, link_type, wall_ns)?;
+            file.packet(&Packet {
+                interface,
+                time_ns: wall_ns,
+                data,
+                len,
+                options,
+                dropped: seen.dropped,
+            })?;
+            Ok(file.unreadable())
+        })?;
+        if let Some(why) = unreadable {
+            self.warn(why, &seen);
+        }
+        Ok(Outcome::Written)
     }
 
     fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {

@@ -11,7 +11,7 @@ pub mod check;
 pub mod raw;
 mod writer;
 
-pub use writer::Writer;
+pub use writer::{PacketOptions, Writer};
 
 use std::io;
 
@@ -92,12 +92,8 @@ pub struct Packet<'a> {
     pub data: &'a [u8],
     /// Bytes that the packet had: at least those kept.
     pub len: u32,
-    /// `opt_comment`; empty for none.
-    pub comment: &'a str,
-    /// [`epb_flags`]; 0 for none.
-    pub flags: u32,
-    /// `epb_processid_threadid`: process, then thread.
-    pub process: Option<(u32, u32)>,
+    /// What else is said of it.
+    pub options: &'a PacketOptions,
     /// `epb_dropcount`: packets of this interface lost between this one and the one before; left
     /// out when 0.
     pub dropped: u64,
@@ -141,6 +137,12 @@ pub enum Error {
         len: usize,
         /// The snapshot length.
         snaplen: u32,
+    },
+    /// A packet's comment does not fit an option: over 65,535 bytes.
+    #[error("a comment of {len} bytes")]
+    CommentTooLong {
+        /// Bytes of the comment.
+        len: usize,
     },
     /// A block that can't be expressed: an interface of no description, an option over 65,535
     /// bytes, a length under the captured length.

@@ -10,6 +10,7 @@ use zerocopy::FromZeros;
 use super::*;
 use crate::config::Output;
 use crate::diff;
+use crate::output::senders::CHECKSUM_PARTIAL;
 use crate::pcapng::LinkType;
 use crate::pcapng::check;
 

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::pcapng::{Interface, InterfaceId, Packet, Section, Statistics, Writer, epb_flags};
+use crate::pcapng::{
+    Interface, InterfaceId, Packet, PacketOptions, Section, Statistics, Writer, epb_flags,
+};
 
 const SNAPLEN: u32 = 96;
 const TIME: u64 = 1_700_000_000_000_000_000;
@@ -38,15 +40,15 @@ fn file() -> Vec<u8> {
         }
         for n in 0..6u32 {
             let data = vec![n as u8; n as usize * 17];
+            let comment = "comm=curl pid=2 tgid=1 ctx=task";
+            let flags = epb_flags::OUTBOUND | epb_flags::CHECKSUM_NOT_READY;
             writer
                 .packet(&Packet {
                     interface: InterfaceId(n % 2),
                     time_ns: TIME - part * 1000 + u64::from(n / 2),
                     data: &data,
                     len: n * 17 + 1,
-                    comment: "comm=curl pid=2 tgid=1 ctx=task",
-                    flags: epb_flags::OUTBOUND | epb_flags::CHECKSUM_NOT_READY,
-                    process: Some((1, 2)),
+                    options: &PacketOptions::new(comment, flags, Some((1, 2))).unwrap(),
                     dropped: u64::from(n == 4) * 3,
                 })
                 .unwrap();
@@ -363,14 +365,13 @@ proptest! {
                 };
                 interfaces.push(writer.interface(&interface).unwrap());
             }
+            let comment = comment.replace(char::is_control, " ");
             writer.packet(&Packet {
                 interface: InterfaceId(*at),
                 time_ns: n as u64,
                 data,
                 len: data.len() as u32 + more,
-                comment: &comment.replace(char::is_control, " "),
-                flags: 0,
-                process: None,
+                options: &PacketOptions::new(&comment, 0, None).unwrap(),
                 dropped: *dropped,
             }).unwrap();
         }

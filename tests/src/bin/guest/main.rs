@@ -25,6 +25,7 @@ mod report;
 mod skbcap;
 mod tcp;
 mod udp;
+mod write_cost;
 
 use std::env;
 use std::process::ExitCode;
@@ -104,6 +105,11 @@ const TESTS: &[Test] = &[
     ),
     ("wallclock", "seconds=180", clock::wallclock),
     ("clock_step", "seconds=180", clock::clock_step),
+    (
+        "icount_write",
+        "alone seconds=300",
+        write_cost::icount_write,
+    ),
     (
         "icount_capture",
         "alone seconds=900",
