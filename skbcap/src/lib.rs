@@ -2,6 +2,7 @@
 //!
 //! The data's way is the layout: see `ARCHITECTURE.md`.
 
+pub mod account;
 pub mod annotation;
 pub mod capture;
 pub mod cli;

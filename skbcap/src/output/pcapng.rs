@@ -9,11 +9,16 @@ use skbcap_common::InterfaceDrops;
 
 use super::{FileOutput, Origin, Outcome, Sink};
 use crate::{
+    account::{Account, Losses},
     annotation::Comments,
     decode::Frame,
-    interface::{Interfaces, Key, Seen},
+    interface::{Index, Interface, Interfaces, Key},
     pcapng::{self, InterfaceId, LinkType, Packet, Section, Statistics, Writer, epb_flags},
+    stats::Stats,
 };
+
+/// The description of what losses stand under whose interface nobody knows.
+const UNKNOWN: &str = "interface not known";
 
 /// `CHECKSUM_PARTIAL`: the checksum is filled in later (include/linux/skbuff.h).
 const CHECKSUM_PARTIAL: u8 = 3;
@@ -24,8 +29,8 @@ pub struct PcapngFile {
     writer: Writer<FileOutput>,
     origin: Origin,
     interfaces: Interfaces,
-    /// What stands in the current section for each interface; `None` where nothing does yet.
-    described: Vec<Option<Described>>,
+    /// What stands in the file for each interface.
+    told: Vec<Told>,
     /// The first link type in the file: another one makes it unreadable for libpcap.
     link_type: Option<LinkType>,
     has_two_link_types: bool,
@@ -35,12 +40,15 @@ pub struct PcapngFile {
     has_failed: bool,
 }
 
-/// An interface in the current section.
-#[derive(Clone, Copy, Debug)]
-struct Described {
-    id: InterfaceId,
-    start_ns: u64,
-    /// The interface's counts where the section began.
+/// What stands in the file for an interface.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    /// Its number in the current section, and the time from which it counts; `None` where it has no
+    /// description yet.
+    described: Option<(InterfaceId, u64)>,
+    /// Frames lost that the current section's frames tell of.
+    between: u64,
+    /// The interface's counts where the current section began.
     captured: u64,
     dropped: u64,
 }
@@ -57,7 +65,7 @@ impl PcapngFile {
             writer,
             origin,
             interfaces: Interfaces::new(),
-            described: Vec::new(),
+            told: Vec::new(),
             link_type: None,
             has_two_link_types: false,
             notices: Vec::new(),
@@ -67,21 +75,23 @@ impl PcapngFile {
         })
     }
 
-    /// The interface's description in this section, written now if it wasn't yet.
+    /// The interface's number in this section, described now if it wasn't yet. A `comment` tells
+    /// why it is described without a frame.
     fn describe(
         &mut self,
-        seen: &Seen,
+        index: Index,
         link_type: LinkType,
         start_ns: u64,
-    ) -> io::Result<Described> {
-        let slot = seen.index.as_usize();
-        if slot >= self.described.len() {
-            self.described.resize(slot + 1, None);
+        comment: &str,
+    ) -> io::Result<InterfaceId> {
+        let slot = index.as_usize();
+        if slot >= self.told.len() {
+            self.told.resize(slot + 1, Told::default());
         }
-        if let Some(described) = self.described[slot] {
-            return Ok(described);
+        if let Some((id, _)) = self.told[slot].described {
+            return Ok(id);
         }
-        let interface = self.interfaces.get(seen.index);
+        let interface = self.interfaces.get(index);
         if *self.link_type.get_or_insert(link_type) != link_type && !self.has_two_link_types {
             self.has_two_link_types = true;
             self.notices.push(format!(
@@ -90,48 +100,135 @@ impl PcapngFile {
                 interface.name
             ));
         }
-        let id = self
-            .writer
-            .interface(&pcapng::Interface {
-                name: interface.name.clone(),
-                description: interface.description(),
-                link_type,
-                os: self.origin.os.clone(),
-                filter: None,
-            })
-            .map_err(io_error)?;
-        let described = Described {
-            id,
-            start_ns,
-            // This frame is counted already, with the drops before it, which it tells of itself:
-            // both belong to this section.
-            captured: interface.captured - 1,
-            dropped: interface.dropped - seen.dropped,
-        };
-        self.described[slot] = Some(described);
-        Ok(described)
+        let (name, description) = (interface.name.clone(), interface.description());
+        let id = self.write_description(name, description, link_type, comment)?;
+        self.told[slot].described = Some((id, start_ns));
+        Ok(id)
     }
 
-    /// Writes every interface's counts in this section.
-    fn end_section(&mut self, end_ns: u64) -> io::Result<()> {
-        for (index, interface) in self.interfaces.iter() {
-            let Some(Some(described)) = self.described.get(index.as_usize()) else {
+    fn write_description(
+        &mut self,
+        name: String,
+        description: String,
+        link_type: LinkType,
+        comment: &str,
+    ) -> io::Result<InterfaceId> {
+        let interface = pcapng::Interface {
+            name,
+            description,
+            link_type,
+            os: self.origin.os.clone(),
+            filter: None,
+            comment: comment.to_owned(),
+        };
+        self.writer.interface(&interface).map_err(io_error)
+    }
+
+    /// The counts of every interface that is described in this section, to be written.
+    fn end_section(&mut self, end_ns: u64) -> Vec<Statistics> {
+        let mut all = Vec::new();
+        for (told, (_, interface)) in self.told.iter_mut().zip(self.interfaces.iter()) {
+            let Some((id, start_ns)) = told.described.take() else {
                 continue;
             };
-            let delivered = interface.captured - described.captured;
-            let dropped = interface.dropped - described.dropped;
-            self.writer
-                .statistics(&Statistics {
-                    interface: described.id,
-                    start_ns: described.start_ns,
-                    end_ns,
-                    received: delivered + dropped,
-                    dropped,
-                    delivered,
-                })
-                .map_err(io_error)?;
+            // Without a link type none of them was written.
+            let delivered = match interface.link_type {
+                Some(_) => interface.captured - told.captured,
+                None => 0,
+            };
+            let dropped = interface.dropped - told.dropped;
+            let losses = Losses {
+                between: told.between,
+                after: dropped - told.between,
+            };
+            all.push(Statistics {
+                interface: id,
+                start_ns,
+                end_ns,
+                received: delivered + dropped,
+                dropped,
+                delivered,
+                comments: (dropped > 0)
+                    .then(|| losses.to_string())
+                    .into_iter()
+                    .collect(),
+            });
+            told.between = 0;
+            (told.captured, told.dropped) = (interface.captured, interface.dropped);
+        }
+        all
+    }
+
+    fn write_statistics(&mut self, all: &[Statistics]) -> io::Result<()> {
+        all.iter()
+            .try_for_each(|statistics| self.writer.statistics(statistics))
+            .map_err(io_error)
+    }
+
+    /// Describes the interfaces with losses that this section does not tell of yet: none of their
+    /// frames is in it.
+    fn describe_lost(&mut self, end_ns: u64) -> io::Result<()> {
+        let lost: Vec<_> = self
+            .interfaces
+            .iter()
+            .filter(|(index, interface)| {
+                let told = self.told.get(index.as_usize());
+                interface.dropped > told.map_or(0, |told| told.dropped)
+            })
+            .map(|(index, interface)| (index, interface.link_type, why_without_frames(interface)))
+            .collect();
+        for (index, link_type, comment) in lost {
+            let link_type = link_type.unwrap_or_else(|| self.any_link_type());
+            self.describe(index, link_type, end_ns, comment)?;
         }
         Ok(())
+    }
+
+    /// For an interface whose own is not known, and no frame's: one that makes the file no harder
+    /// to read.
+    fn any_link_type(&self) -> LinkType {
+        self.link_type.unwrap_or(LinkType::ETHERNET)
+    }
+
+    /// The last statistics of the file, and with them the account of all of it.
+    fn write_account(&mut self, stats: &Stats, listed: u64, end_ns: u64) -> io::Result<()> {
+        self.describe_lost(end_ns)?;
+        let mut all = self.end_section(end_ns);
+        let dropped = stats.dropped().saturating_sub(listed);
+        if dropped > 0 || all.is_empty() {
+            let comment = if dropped > 0 {
+                "frames lost before their interface was known, or of more interfaces than a CPU's \
+                 table of losses holds"
+            } else {
+                "no frame was captured"
+            };
+            let interface = self.write_description(
+                String::new(),
+                UNKNOWN.into(),
+                self.any_link_type(),
+                comment,
+            )?;
+            let losses = Losses {
+                between: 0,
+                after: dropped,
+            };
+            all.push(Statistics {
+                interface,
+                start_ns: end_ns,
+                end_ns,
+                received: dropped,
+                dropped,
+                delivered: 0,
+                comments: (dropped > 0)
+                    .then(|| losses.to_string())
+                    .into_iter()
+                    .collect(),
+            });
+        }
+        if let Some(last) = all.last_mut() {
+            last.comments.push(Account::of(stats).to_string());
+        }
+        self.write_statistics(&all)
     }
 
     /// After an error, leaves a file of whole blocks behind.
@@ -159,7 +256,7 @@ impl PcapngFile {
             }
             return Ok(Outcome::UnsupportedLinkType);
         };
-        let described = self.describe(&seen, link_type, wall_ns)?;
+        let id = self.describe(seen.index, link_type, wall_ns, "")?;
         let mut flags = epb_flags::OUTBOUND;
         if header.ip_summed == CHECKSUM_PARTIAL {
             flags |= epb_flags::CHECKSUM_NOT_READY;
@@ -169,7 +266,7 @@ impl PcapngFile {
         }
         self.writer
             .packet(&Packet {
-                interface: described.id,
+                interface: id,
                 time_ns: wall_ns,
                 data: frame.data,
                 len: header.len,
@@ -179,6 +276,7 @@ impl PcapngFile {
                 dropped: seen.dropped,
             })
             .map_err(io_error)?;
+        self.told[seen.index.as_usize()].between += seen.dropped;
         self.last_ns = wall_ns;
         Ok(Outcome::Written)
     }
@@ -191,8 +289,8 @@ impl Sink for PcapngFile {
     }
 
     fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {
-        let result = self.end_section(self.last_ns).and_then(|()| {
-            self.described.clear();
+        let all = self.end_section(self.last_ns);
+        let result = self.write_statistics(&all).and_then(|()| {
             self.writer
                 .new_section(&section(&self.origin, Some(by_ns)))
                 .map_err(io_error)
@@ -205,7 +303,7 @@ impl Sink for PcapngFile {
         self.guard(result)
     }
 
-    fn finish(&mut self, drops: &[InterfaceDrops], end_ns: u64) -> io::Result<()> {
+    fn finish(&mut self, drops: &[InterfaceDrops], stats: &Stats, end_ns: u64) -> io::Result<()> {
         if self.has_failed {
             return Ok(());
         }
@@ -214,11 +312,14 @@ impl Sink for PcapngFile {
                 netns: drop.netns,
                 ifindex: drop.ifindex,
             };
-            // An interface of which every frame was dropped has no description to count them to;
-            // the end summary has them.
             self.interfaces.settle(key, drop.dropped);
         }
-        let result = self.end_section(end_ns.max(self.last_ns));
+        let listed = self
+            .interfaces
+            .iter()
+            .map(|(_, interface)| interface.dropped);
+        let listed = listed.sum();
+        let result = self.write_account(stats, listed, end_ns.max(self.last_ns));
         self.guard(result)?;
         self.flush()
     }
@@ -233,6 +334,17 @@ impl Sink for PcapngFile {
 
     fn notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
+    }
+}
+
+/// Why an interface is described that has no frame in the section.
+fn why_without_frames(interface: &Interface) -> &'static str {
+    match interface.link_type {
+        Some(_) => "",
+        None if interface.captured == 0 => {
+            "every frame of it was lost: its name and its link type are not known"
+        }
+        None => "its frames have no link type in a capture file and were not written",
     }
 }
 

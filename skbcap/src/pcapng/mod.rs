@@ -63,6 +63,8 @@ pub struct Interface {
     pub os: String,
     /// `if_filter`: the capture filter in libpcap's language.
     pub filter: Option<String>,
+    /// `opt_comment`.
+    pub comment: String,
 }
 
 /// Bits of `epb_flags` (the draft's section 4.3.1, bit 0 the least significant).
@@ -98,7 +100,7 @@ pub struct Packet<'a> {
 }
 
 /// What became of one interface's packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistics {
     /// An interface of the current section.
     pub interface: InterfaceId,
@@ -113,6 +115,8 @@ pub struct Statistics {
     pub dropped: u64,
     /// `isb_usrdeliv`: packets in this section.
     pub delivered: u64,
+    /// `opt_comment`, one for each.
+    pub comments: Vec<String>,
 }
 
 /// Why a block was not taken. Nothing of it is then in the file, and all blocks before it are whole

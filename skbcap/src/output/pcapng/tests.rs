@@ -78,7 +78,7 @@ fn losses_add_up_in_every_section() {
         ifindex: 1,
         dropped: 16,
     }];
-    file.finish(&drops, TIME).unwrap();
+    file.finish(&drops, &Stats::default(), TIME).unwrap();
     let report = check::check(&fs::read(&scratch.0).unwrap());
     assert_eq!(report.faults, []);
     assert_eq!(report.sections, 2);
@@ -96,6 +96,94 @@ fn losses_add_up_in_every_section() {
     assert_eq!(losses, [(2, 5, Some(5)), (1, 4, Some(11))]);
 }
 
+/// Losses that no frame behind them tells of: of an interface that had frames in an earlier section
+/// only, of one without any frame, of one whose frames can't be written, and of nobody knows which.
+#[test]
+fn every_loss_is_in_some_statistics() {
+    let scratch = Scratch::new("every-loss");
+    let mut file = scratch.open();
+    send(&mut file, &header("eth0", 1, 1), TIME);
+    send(&mut file, &header("lo", 772, 0), TIME + 1);
+    send(&mut file, &header("ppp0", 512, 2), TIME + 2);
+    file.clock_was_set(1_000_000).unwrap();
+    send(&mut file, &header("lo", 772, 0), TIME + 1_000_000);
+    let drops = [(1, 4), (772, 0), (512, 3), (99, 7)].map(|(ifindex, dropped)| InterfaceDrops {
+        netns: 1,
+        ifindex,
+        dropped,
+    });
+    let stats = Stats {
+        seen: 3 + 1 + 20,
+        captured: 4,
+        dropped_ring_full: 14,
+        dropped_busy: 5,
+        dropped_no_ring: 1,
+        written: 3,
+        unsupported_link_type: 1,
+        ..Stats::default()
+    };
+    file.finish(&drops, &stats, TIME).unwrap();
+    assert_eq!(
+        file.notices().len(),
+        1,
+        "losses give the file no second link type"
+    );
+    let bytes = fs::read(&scratch.0).unwrap();
+    let report = check::check(&bytes);
+    assert_eq!(report.faults, []);
+    let told: Vec<_> = report
+        .interfaces
+        .iter()
+        .map(|interface| {
+            let Some((_, ifindex)) = interface.description.split_once("ifindex=") else {
+                return (interface.section, UNKNOWN, 0, None);
+            };
+            (
+                interface.section,
+                ifindex,
+                interface.packets,
+                interface.dropped,
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (0, "1", 1, Some(1)),
+            (0, "772", 1, Some(0)),
+            (1, "772", 1, Some(0)),
+            (1, "1", 0, Some(3)),
+            (1, "512", 0, Some(3)),
+            (1, "99", 0, Some(7)),
+            (1, UNKNOWN, 0, None),
+        ]
+    );
+    let unknown = report.interfaces.last().unwrap();
+    assert_eq!(unknown.dropped, Some(6), "five busy, one in no table");
+}
+
+/// libpcap refuses a file without an interface, and a file without an account may be half of one.
+#[test]
+fn a_capture_of_nothing_has_its_account() {
+    let scratch = Scratch::new("nothing");
+    let mut file = scratch.open();
+    let stats = Stats {
+        seen: 3,
+        filtered: 3,
+        ..Stats::default()
+    };
+    file.finish(&[], &stats, TIME).unwrap();
+    let bytes = fs::read(&scratch.0).unwrap();
+    let report = check::check(&bytes);
+    assert_eq!((report.faults.len(), report.interfaces.len()), (0, 1));
+    let account = Account::of(&stats).to_string();
+    assert!(
+        bytes
+            .windows(account.len())
+            .any(|bytes| bytes == account.as_bytes())
+    );
+}
+
 #[test]
 fn a_frame_says_who_and_how() {
     let scratch = Scratch::new("who");
@@ -104,7 +192,7 @@ fn a_frame_says_who_and_how() {
     frame.flags = Flags::CUT_BOUND.0;
     (frame.ip_summed, frame.gso_size) = (CHECKSUM_PARTIAL, 1448);
     send(&mut file, &frame, TIME);
-    file.finish(&[], TIME).unwrap();
+    file.finish(&[], &Stats::default(), TIME).unwrap();
     let bytes = fs::read(&scratch.0).unwrap();
     assert_eq!(check::check(&bytes).faults, []);
     let capture = diff::Capture::read(&bytes).unwrap();
@@ -145,7 +233,7 @@ fn devices_are_named_once() {
     assert_eq!(notices.len(), 2, "{notices:?}");
     assert!(notices[0].starts_with("frames of ppp0 are not written"));
     assert!(notices[1].starts_with("wg0 has another link type"));
-    file.finish(&[], TIME).unwrap();
+    file.finish(&[], &Stats::default(), TIME).unwrap();
     let report = check::check(&fs::read(&scratch.0).unwrap());
     assert_eq!((report.faults.len(), report.interfaces.len()), (0, 2));
 }

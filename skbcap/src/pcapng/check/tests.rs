@@ -32,6 +32,7 @@ fn file() -> Vec<u8> {
                     link_type,
                     os: "Linux".into(),
                     filter: Some("udp port 53".into()),
+                    comment: String::new(),
                 })
                 .unwrap();
             assert_eq!(interface, InterfaceId(id as u32));
@@ -62,6 +63,7 @@ fn file() -> Vec<u8> {
                 received,
                 dropped,
                 delivered: 3,
+                comments: Vec::new(),
             };
             writer.statistics(&statistics).unwrap();
         }
@@ -359,6 +361,7 @@ proptest! {
                     link_type: LinkType::ETHERNET,
                     os: String::new(),
                     filter: None,
+                    comment: String::new(),
                 };
                 interfaces.push(writer.interface(&interface).unwrap());
             }
