@@ -9,6 +9,7 @@
 
 pub mod check;
 pub mod raw;
+pub mod time;
 mod writer;
 
 pub use writer::Writer;

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::report::MAX_FAULTS;
 use super::*;
 use crate::pcapng::{Interface, InterfaceId, Packet, Section, Statistics, Writer, epb_flags};
 
