@@ -89,7 +89,8 @@ pub enum FaultKind {
         dropped: u64,
     },
     #[error(
-        "the file ends without an account: its capture did not come to its end, or another program has rewritten it"
+        "the file ends without an account: its capture did not come to its end, or another program \
+         has rewritten it"
     )]
     NoAccount,
     #[error("the account's {seen} frames seen are not the {sum} that it tells the ways of")]

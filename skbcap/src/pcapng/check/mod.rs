@@ -1,9 +1,9 @@
-//! A strict checker of the files that skbcap writes.
+//! A strict checker of the files that skbcap writes, and of anybody's as far as it goes.
 //!
 //! It sees what readers pass over (padding, options repeated or without an end, times that go
 //! back, sums that don't add up) and what one of them refuses (unequal snapshot lengths, packets
-//! that are too long). It shares no code with the writer, so that neither hides the other's
-//! mistakes. Stricter than the draft: times are nanoseconds, and texts a single line.
+//! that are too long). It shares no code with the writer but the comments' grammars, so that
+//! neither hides the other's mistakes. Stricter than the draft: times are nanoseconds, and texts a single line.
 
 mod fault;
 mod options;
