@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -64,6 +64,20 @@ pub(crate) struct Done {
     pub(crate) capture: Capture,
 }
 
+/// Runs `skbcap verify` on a file, which must find that it adds up.
+pub(crate) fn verify(file: &Path) -> Result<()> {
+    let mut command = Command::new("skbcap");
+    let output = command.arg("verify").arg(file).output()?;
+    ensure!(
+        output.status.success(),
+        "skbcap verify: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
 /// The command, with debugging aids off.
 pub(crate) fn command(words: &str) -> Command {
     let mut command = Command::new("skbcap");
@@ -115,6 +129,7 @@ impl Skbcap {
         let status = self.program.wait()?;
         let said = self.program.stderr()?;
         ensure!(status.success(), "skbcap ended with {status}:\n{said}");
+        verify(&self.file)?;
         let capture = capture::read_pcapng(&self.file)?;
         let done = Done { said, capture };
         ensure!(
