@@ -22,6 +22,7 @@ mod program;
 mod recordings;
 mod report;
 mod skbcap;
+mod soak;
 mod stress;
 mod stress_machine;
 mod tcp;
@@ -115,6 +116,11 @@ const TESTS: &[Test] = &[
         "stress_attach",
         "seconds=600",
         stress_machine::stress_attach,
+    ),
+    (
+        "soak_stress",
+        "alone smp=3 memory=4096 seconds=3600",
+        soak::soak_stress,
     ),
     (
         "icount_capture",
