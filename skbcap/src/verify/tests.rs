@@ -1,5 +1,7 @@
 //! Real captures add up, and whatever is changed in their accounts is found and named.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::pcapng::check::Fault;
 use crate::pcapng::raw::{
@@ -314,6 +316,31 @@ fn other_programs_files_are_checked_as_far_as_it_goes() {
     assert_eq!(cut.unstated.len(), 3);
     assert_eq!(verify(&file[..last - 1]).verdict, Verdict::DoesNotAddUp);
     assert!(verify(&file[..last - 1]).cut().is_some());
+}
+
+proptest! {
+    #[test]
+    fn damaged_files_never_panic(
+        hits in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..8),
+        cut: proptest::sample::Index,
+        is_ours: bool,
+    ) {
+        let mut bytes = LOSSES[LOSSES.len() - 1200..].to_vec();
+        bytes.splice(..0, CLOCK.iter().copied());
+        for (index, value) in hits {
+            let at = index.index(bytes.len());
+            bytes[at] = value;
+        }
+        bytes.truncate(cut.index(bytes.len() * 4).min(bytes.len()));
+        if !is_ours && let Some(at) = bytes.windows(6).position(|here| here == b"skbcap") {
+            bytes[at] = b'x';
+        }
+        if let Ok(verification) = Verification::of(&bytes) {
+            let mut out = Vec::new();
+            text::write(&mut out, "a".as_ref(), &verification).unwrap();
+            json::write(&mut out, 0, "a".as_ref(), &verification).unwrap();
+        }
+    }
 }
 
 #[test]
