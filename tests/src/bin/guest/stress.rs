@@ -214,22 +214,24 @@ pub(crate) fn stress_burst() -> Result<()> {
     for hook in Hook::all() {
         let name = format!("burst-{hook}");
         // Long enough that it is still going on when the hook is attached.
-        let words = format!("sizes=1000 threads={cpus} pin=true count=1000000");
+        let words = format!("sizes=100 threads={cpus} pin=true count=1000000");
         let senders = start_sending(&pair.a, &format!("senders-{hook}"), &words)?;
-        let skbcap = Skbcap::start(&pair.a, &name, &format!("--hook {hook} {SMALL}"))?;
+        // Rings of a hundred frames: any pause of the reader fills them.
+        let words = format!("--hook {hook} -s 200 -B 64");
+        let skbcap = Skbcap::start(&pair.a, &name, &words)?;
         sleep(Duration::from_millis(300));
         drop(senders);
         sleep(Duration::from_millis(300));
         // Senders that were killed can't tell how many they sent. What was sent without a loss
         // behind it tells: each one's frames have a number.
-        law::memory_is_bounded(&skbcap.program, SMALL_KIB)?;
+        law::memory_is_bounded(&skbcap.program, 64)?;
         let done = skbcap.stop()?;
         let counts = Counts::of(&done)?;
         law::file_tells_of(&done, &counts)?;
         ensure!(law::each_once(&done)? == counts.captured);
         let gaps = gaps(&done)?;
         println!("{hook}: {gaps} lost between a sender's frames, {counts:?}");
-        ensure!(counts.captured > 100 && counts.ring_full > 100, "no burst");
+        ensure!(counts.captured > 100 && counts.ring_full > 0, "no burst");
         // Losses behind a sender's last captured frame show in no gap.
         ensure!(
             gaps <= counts.ring_full + counts.busy + counts.missed,
