@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use skbcap_tests::capture::{self, Capture};
 
 use crate::lab::Space;
+use crate::law::kib;
 use crate::program::{Program, out};
 
 /// Where frames are taken.
@@ -51,6 +52,8 @@ pub(crate) struct Skbcap {
     pub(crate) program: Program,
     /// The line that says that it listens.
     pub(crate) listening: String,
+    /// The memory that it held when it listened.
+    pub(crate) held_kib: u64,
     /// Its file, when it writes one.
     pub(crate) file: PathBuf,
 }
@@ -98,6 +101,7 @@ impl Skbcap {
         Ok(Self {
             program: space.start(&format!("skbcap-{name}"), command)?,
             listening: String::new(),
+            held_kib: 0,
             file,
         })
     }
@@ -110,6 +114,8 @@ impl Skbcap {
     /// Waits until it listens.
     pub(crate) fn listen(mut self) -> Result<Self> {
         self.listening = self.program.wait_stderr("skbcap: listening on")?;
+        // None where it has ended already.
+        self.held_kib = kib(&self.program, "VmRSS:").unwrap_or(0);
         ensure!(
             self.listening.starts_with("skbcap: listening on"),
             "{}",
