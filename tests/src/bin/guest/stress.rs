@@ -62,8 +62,8 @@ fn told_by_frames(done: &Done, dropped: u64) -> Result<()> {
     Ok(())
 }
 
-/// A full ring takes nothing from the sender: its throughput without a capture, beside one that
-/// keeps up, and beside one that is stopped.
+/// A full ring slows no sender: its throughput without a capture, beside one that reads, and beside
+/// one that is stopped.
 pub(crate) fn stress_sender() -> Result<()> {
     let pair = Pair::new("sender")?;
     let count = 20_000;
@@ -94,7 +94,11 @@ pub(crate) fn stress_sender() -> Result<()> {
             "{hook}: {without:.3} s for {count} frames; {beside:.2} of that beside a capture, \
              {stopped:.2} with full rings"
         );
-        ensure!(stopped < 3.0, "{stopped:.2} times as long with full rings");
+        // Dropping a frame is less work than copying it; half as much again is the machine's noise.
+        ensure!(
+            stopped < 1.5 * beside.max(1.0),
+            "{stopped:.2} times as long with full rings"
+        );
     }
     Ok(())
 }
