@@ -271,7 +271,13 @@ unsafe fn ring_doorbell(control: *mut Control) {
 unsafe fn count_interface_drop(index: u32, control: *mut Control, device: &Device) {
     // SAFETY: as the caller promises; the tables have one writer, as the control block has.
     unsafe {
-        if let Some((table, slot)) = find_interface(index, device) {
+        // A device that can't be read has no ifindex, as a free entry.
+        let place = if device.ifindex == 0 {
+            None
+        } else {
+            find_interface(index, device)
+        };
+        if let Some((table, slot)) = place {
             let entry = &raw mut (*table)[slot];
             add(&raw mut (*entry).dropped, 1);
             write_volatile(&raw mut (*entry).netns, device.netns);

@@ -25,6 +25,7 @@ Examples:
   skbcap --netns all -i any          every network namespace, containers too
   skbcap --check                     what this machine offers, and what it lacks
   skbcap diff out.pcapng dump.pcap   whether two captures hold the same frames
+  skbcap verify out.pcapng           whether a capture's own counts add up
 
 Exit status:
   0  all went well, Ctrl-C and a closed pipe included
@@ -45,7 +46,7 @@ Exit status:
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
     subcommand_value_name = "COMMAND",
-    override_usage = "skbcap [OPTIONS]\n       skbcap diff [OPTIONS] OURS THEIRS"
+    override_usage = "skbcap [OPTIONS]\n       skbcap diff [OPTIONS] OURS THEIRS\n       skbcap verify [OPTIONS] FILE..."
 )]
 pub struct Cli {
     /// What to do instead of capturing.
@@ -164,6 +165,8 @@ pub struct Cli {
 pub enum Command {
     /// Compare two captures, frame by frame
     Diff(Diff),
+    /// Check whether a capture's own counts add up
+    Verify(Verify),
 }
 
 const DIFF_EXAMPLES: &str = "\
@@ -246,6 +249,38 @@ pub enum LinkTypeChoice {
     Device,
     /// With a header that is the same for all devices.
     Sll2,
+}
+
+const VERIFY_EXAMPLES: &str = "\
+Exit status, the worst of all files:
+  0  each adds up: every block is sound, every frame accounted for
+  1  one does not, or does not say enough to tell
+  2  trouble: not pcapng, or bad usage";
+
+/// Captures to check.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = VERIFY_EXAMPLES,
+    max_term_width = 100,
+    args_override_self = true,
+    disable_help_flag = true
+)]
+pub struct Verify {
+    /// A capture: pcapng, of any program
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// Write all of it as JSON
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+
+    /// Write nothing: the exit status says it
+    #[arg(short = 'q')]
+    pub quiet: bool,
+
+    /// Print this help
+    #[arg(short = 'h', long, action = clap::ArgAction::HelpShort)]
+    pub help: Option<bool>,
 }
 
 /// Where frames are taken.

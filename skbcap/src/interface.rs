@@ -41,7 +41,7 @@ pub struct Interface {
     pub dev_type: u16,
     /// Whether all of the above could be read: else the type is nobody's.
     pub is_readable: bool,
-    /// How its frames begin; [`None`] if frames of such a device can't be written.
+    /// How its frames begin; [`None`] if frames of such a device can't be written, or none was seen.
     pub link_type: Option<LinkType>,
     /// Frames captured.
     pub captured: u64,
@@ -80,7 +80,7 @@ struct Device {
     dropped: u64,
 }
 
-/// Every interface that frames were captured on.
+/// Every interface that frames were captured on, or lost.
 #[derive(Debug)]
 pub struct Interfaces {
     table: Vec<Interface>,
@@ -205,16 +205,32 @@ impl Interfaces {
     }
 
     /// Takes over the kernel's own total of a device's drops, summed over CPUs and hooks: it knows
-    /// those after the last frame. Returns whether any frame of the device was seen.
-    pub fn settle(&mut self, key: Key, dropped: u64) -> bool {
-        let Some(&place) = self.by_key.get(&key) else {
-            return false;
-        };
+    /// those after the last frame. A device of which no frame was seen becomes an interface here,
+    /// without a name or a type.
+    pub fn settle(&mut self, key: Key, dropped: u64) {
+        let next = Index(self.table.len());
+        let place = *self.by_key.entry(key).or_insert_with(|| {
+            self.table.push(Interface {
+                key,
+                name: String::new(),
+                dev_type: 0,
+                is_readable: false,
+                link_type: None,
+                captured: 0,
+                dropped: 0,
+                raw_name: [0; 16],
+            });
+            self.devices.push(Device {
+                current: next,
+                last_dropped: Vec::new(),
+                dropped: 0,
+            });
+            self.devices.len() - 1
+        });
         let device = &mut self.devices[place];
         let more = dropped.saturating_sub(device.dropped);
         device.dropped += more;
         self.table[device.current.0].dropped += more;
-        true
     }
 
     /// The interface at an index, which [`Interfaces::see`] has returned.
@@ -223,7 +239,7 @@ impl Interfaces {
         &self.table[index.0]
     }
 
-    /// All interfaces, in the order of their first frames.
+    /// All interfaces, in the order of their first frames; those of no frame come last.
     pub fn iter(&self) -> impl Iterator<Item = (Index, &Interface)> {
         self.table
             .iter()
@@ -390,16 +406,14 @@ mod tests {
             netns: 4_026_531_840,
             ifindex: 2,
         };
-        assert!(interfaces.settle(key, 15));
+        interfaces.settle(key, 15);
         let (_, eth0) = interfaces.iter().next().unwrap();
         assert_eq!(eth0.dropped, 15, "five came after the last frame");
-        assert!(!interfaces.settle(
-            Key {
-                netns: 0,
-                ifindex: 7
-            },
-            1
-        ));
+        let (netns, ifindex) = (0, 7);
+        interfaces.settle(Key { netns, ifindex }, 1);
+        let (_, lost) = interfaces.iter().nth(1).unwrap();
+        assert_eq!((lost.captured, lost.dropped, lost.link_type), (0, 1, None));
+        assert_eq!(lost.description(), "netns=0 ifindex=7");
     }
 
     #[test]

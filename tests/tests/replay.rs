@@ -70,6 +70,7 @@ fn check(name: &str) {
     );
     let file = replay(&ring, &["-w", "-"]);
     golden(&format!("{name}.pcapng"), &file.stdout);
+    verify(&fixture("golden").join(format!("{name}.pcapng")));
     golden(&format!("{name}.counts"), &file.stderr);
     golden(&format!("{name}.lines"), &replay(&ring, &[]).stdout);
     let capture = parse_pcapng(&file.stdout).expect("a faultless file");
@@ -77,6 +78,14 @@ fn check(name: &str) {
         &fixture("golden").join(format!("{name}.pcapng")),
         capture.packets.len(),
     );
+}
+
+/// The file adds up by its own account.
+fn verify(file: &Path) {
+    let output = Command::new(skbcap()).arg("verify").arg(file).output();
+    let output = output.expect("skbcap runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
 }
 
 /// tshark, capinfos and tcpdump read as many packets as there are.

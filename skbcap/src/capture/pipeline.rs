@@ -177,10 +177,10 @@ impl Pipeline {
         let finished = match self.failed.take() {
             Some(error) => {
                 // The blocks so far stay readable; why it failed matters more than the rest.
-                let _ = self.sink.finish(drops, end_ns);
+                let _ = self.sink.finish(drops, &self.stats, end_ns);
                 Err(error)
             }
-            None => self.sink.finish(drops, end_ns),
+            None => self.sink.finish(drops, &self.stats, end_ns),
         };
         if finished.is_err() {
             let lost = self.sink.lost();

@@ -5,7 +5,7 @@ use std::io::{self, Stdout};
 use skbcap_common::InterfaceDrops;
 
 use super::{Lines, Outcome, Pcapng, Sink};
-use crate::decode::Frame;
+use crate::{decode::Frame, stats::Stats};
 
 /// One of the outputs. A choice that the compiler sees through, where a `dyn Sink` would end its
 /// view at each frame.
@@ -40,8 +40,8 @@ impl Sink for AnySink {
         each!(self, sink => sink.flush())
     }
 
-    fn finish(&mut self, drops: &[InterfaceDrops], end_ns: u64) -> io::Result<()> {
-        each!(self, sink => sink.finish(drops, end_ns))
+    fn finish(&mut self, drops: &[InterfaceDrops], stats: &Stats, end_ns: u64) -> io::Result<()> {
+        each!(self, sink => sink.finish(drops, stats, end_ns))
     }
 
     fn lost(&self) -> u64 {

@@ -2,25 +2,53 @@
 //!
 //! Knows which of an interface's frames it holds, and nothing of the other files of a capture.
 
-use std::io;
+use std::{io, ops::Range};
 
-use super::{FileOutput, Origin};
-use crate::interface::{Interfaces, Seen};
+use super::{FileOutput, Origin, form::Form};
+use crate::account::{Account, Losses};
+use crate::interface::{Index, Interface, Interfaces, Seen};
 use crate::pcapng::{self, InterfaceId, LinkType, Packet, Section, Statistics, Writer};
+
+/// The description of what losses stand under whose interface nobody knows.
+pub(super) const UNKNOWN: &str = "interface not known";
 
 /// A capture file, or a pipe that is one.
 #[derive(Debug)]
 pub(super) struct CaptureFile {
     writer: Writer<FileOutput>,
     origin: Origin,
-    /// What stands in the current section for each interface; `None` where nothing does yet.
-    described: Vec<Option<Described>>,
+    holds: Holds,
+    /// What stands in the file for each interface.
+    told: Vec<Told>,
     /// The link type of the first interface in the file.
     first: Option<LinkType>,
     unreadable: Option<Unreadable>,
     packets: u64,
+    /// Frames lost that the file's statistics so far tell of.
+    dropped: u64,
     last_ns: u64,
     has_failed: bool,
+}
+
+/// Which interfaces' frames a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// All.
+    All,
+    /// Those of one link type.
+    Only(LinkType),
+    /// Those of one link type; and it tells of losses whose link type nobody knows.
+    First(LinkType),
+}
+
+impl Holds {
+    fn holds(self, link_type: Option<LinkType>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(kind) => link_type == Some(kind),
+            Self::First(kind) => link_type.is_none_or(|link_type| link_type == kind),
+        }
+    }
 }
 
 /// Why libpcap, and so tcpdump, does not read the whole file.
@@ -34,14 +62,28 @@ pub(super) enum Unreadable {
     RawTwice,
 }
 
-/// An interface in the current section.
-#[derive(Clone, Copy, Debug)]
-struct Described {
-    id: InterfaceId,
-    start_ns: u64,
-    /// The interface's counts where the section began.
+/// What stands in the file for an interface.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    /// Its number in the current section, and the time from which it counts; `None` where it has no
+    /// description yet.
+    described: Option<(InterfaceId, u64)>,
+    /// Frames lost that the current section's frames tell of.
+    between: u64,
+    /// The interface's counts where the current section began.
     captured: u64,
     dropped: u64,
+}
+
+/// How a capture ended, as a file's last statistics tell it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End<'a> {
+    pub(super) account: &'a Account,
+    /// Frames lost whose interface is known.
+    pub(super) listed: u64,
+    pub(super) time_ns: u64,
+    /// What no file holds, in words.
+    pub(super) comments: &'a [String],
 }
 
 impl CaptureFile {
@@ -50,15 +92,22 @@ impl CaptureFile {
     /// # Errors
     ///
     /// When the snapshot length or a name in `origin` doesn't fit the format.
-    pub(super) fn new(output: FileOutput, origin: Origin, snaplen: u32) -> io::Result<Self> {
+    pub(super) fn new(
+        output: FileOutput,
+        origin: Origin,
+        snaplen: u32,
+        holds: Holds,
+    ) -> io::Result<Self> {
         let writer = Writer::new(output, &section(&origin, None), snaplen).map_err(io_error)?;
         Ok(Self {
             writer,
             origin,
-            described: Vec::new(),
+            holds,
+            told: Vec::new(),
             first: None,
             unreadable: None,
             packets: 0,
+            dropped: 0,
             last_ns: 0,
             has_failed: false,
         })
@@ -74,33 +123,40 @@ impl CaptureFile {
         link_type: LinkType,
         start_ns: u64,
     ) -> io::Result<InterfaceId> {
-        match self.described.get(seen.index.as_usize()) {
-            Some(Some(described)) => Ok(described.id),
-            _ => self.describe(interfaces, seen, link_type, start_ns),
+        let slot = seen.index.as_usize();
+        let id = match self.told.get(slot) {
+            Some(Told {
+                described: Some((id, _)),
+                ..
+            }) => *id,
+            _ => self.describe(interfaces, seen.index, link_type, start_ns, "")?,
+        };
+        if seen.dropped != 0 {
+            self.told[slot].between += seen.dropped;
         }
+        Ok(id)
     }
 
+    /// Describes an interface. A `comment` tells why, where there is no frame of it.
     #[cold]
     fn describe(
         &mut self,
         interfaces: &Interfaces,
-        seen: &Seen,
+        index: Index,
         link_type: LinkType,
         start_ns: u64,
+        comment: &str,
     ) -> io::Result<InterfaceId> {
-        let slot = seen.index.as_usize();
-        if slot >= self.described.len() {
-            self.described.resize(slot + 1, None);
+        let slot = index.as_usize();
+        if slot >= self.told.len() {
+            self.told.resize(slot + 1, Told::default());
         }
-        let interface = interfaces.get(seen.index);
-        let result = self.writer.interface(&pcapng::Interface {
-            name: interface.name.clone(),
-            description: interface.description(),
-            link_type,
-            os: self.origin.os.clone(),
-            filter: None,
-        });
-        let id = self.guard(result)?;
+        if let Some((id, _)) = self.told[slot].described {
+            return Ok(id);
+        }
+        let interface = interfaces.get(index);
+        let (name, description) = (interface.name.clone(), interface.description());
+        let id = self.write_description(name, description, link_type, comment)?;
         match self.first {
             Some(first) if first != link_type => {
                 self.unreadable = Some(Unreadable::TwoLinkTypes);
@@ -108,15 +164,26 @@ impl CaptureFile {
             Some(LinkType::RAW) => self.unreadable = Some(Unreadable::RawTwice),
             _ => self.first = Some(link_type),
         }
-        self.described[slot] = Some(Described {
-            id,
-            start_ns,
-            // This frame is counted already, with the drops before it, which it tells of itself:
-            // both belong to this section.
-            captured: interface.captured - 1,
-            dropped: interface.dropped - seen.dropped,
-        });
+        self.told[slot].described = Some((id, start_ns));
         Ok(id)
+    }
+
+    fn write_description(
+        &mut self,
+        name: String,
+        description: String,
+        link_type: LinkType,
+        comment: &str,
+    ) -> io::Result<InterfaceId> {
+        let result = self.writer.interface(&pcapng::Interface {
+            name,
+            description,
+            link_type,
+            os: self.origin.os.clone(),
+            filter: None,
+            comment: comment.to_owned(),
+        });
+        self.guard(result)
     }
 
     /// Writes a packet.
@@ -130,38 +197,85 @@ impl CaptureFile {
     }
 
     /// Begins another section, because the wall clock was set.
-    pub(super) fn clock_was_set(&mut self, interfaces: &Interfaces, by_ns: i64) -> io::Result<()> {
-        self.end_section(interfaces, self.last_ns, Vec::new())?;
-        self.described.clear();
+    pub(super) fn clock_was_set(
+        &mut self,
+        interfaces: &Interfaces,
+        form: &Form,
+        by_ns: i64,
+    ) -> io::Result<()> {
+        let all = self.end_section(interfaces, form, self.last_ns);
+        self.write_statistics(&all)?;
         let result = self.writer.new_section(&section(&self.origin, Some(by_ns)));
         self.guard(result)
     }
 
-    /// Writes every interface's counts in this section; `comments` stand with the first.
+    /// The counts of every interface that is described in this section, to be written.
     fn end_section(
         &mut self,
         interfaces: &Interfaces,
+        form: &Form,
         end_ns: u64,
-        mut comments: Vec<String>,
-    ) -> io::Result<()> {
-        for (index, interface) in interfaces.iter() {
-            let Some(Some(described)) = self.described.get(index.as_usize()) else {
+    ) -> Vec<Statistics> {
+        let mut all = Vec::new();
+        for (told, (_, interface)) in self.told.iter_mut().zip(interfaces.iter()) {
+            let Some((id, start_ns)) = told.described.take() else {
                 continue;
             };
-            let delivered = interface.captured - described.captured;
-            let dropped = interface.dropped - described.dropped;
-            let result = self.writer.statistics(&Statistics {
-                interface: described.id,
-                start_ns: described.start_ns,
-                end_ns,
-                received: delivered + dropped,
-                dropped,
-                delivered,
-                comments: std::mem::take(&mut comments),
-            });
+            // Without a link type none of them was written.
+            let delivered = match form.link_type(interface) {
+                Some(_) => interface.captured - told.captured,
+                None => 0,
+            };
+            let dropped = interface.dropped - told.dropped;
+            let losses = Losses {
+                between: told.between,
+                after: dropped - told.between,
+            };
+            all.push(statistics(id, start_ns..end_ns, delivered, losses));
+            told.between = 0;
+            (told.captured, told.dropped) = (interface.captured, interface.dropped);
+        }
+        all
+    }
+
+    fn write_statistics(&mut self, all: &[Statistics]) -> io::Result<()> {
+        for statistics in all {
+            let result = self.writer.statistics(statistics);
             self.guard(result)?;
+            self.dropped += statistics.dropped;
         }
         Ok(())
+    }
+
+    /// Describes the interfaces with losses that this section does not tell of yet: none of their
+    /// frames is in it.
+    fn describe_lost(
+        &mut self,
+        interfaces: &Interfaces,
+        form: &Form,
+        end_ns: u64,
+    ) -> io::Result<()> {
+        for (index, interface) in interfaces.iter() {
+            let link_type = form.link_type(interface);
+            let told = self.told.get(index.as_usize());
+            if self.holds.holds(link_type)
+                && interface.dropped > told.map_or(0, |told| told.dropped)
+            {
+                let why = why_without_frames(interface, link_type);
+                let link_type = link_type.unwrap_or_else(|| self.any_link_type());
+                self.describe(interfaces, index, link_type, end_ns, why)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// For an interface whose own is not known, and no frame's: one that makes the file no harder
+    /// to read.
+    fn any_link_type(&self) -> LinkType {
+        match self.holds {
+            Holds::All => self.first.unwrap_or(LinkType::ETHERNET),
+            Holds::Only(kind) | Holds::First(kind) => kind,
+        }
     }
 
     /// Writes out what there is.
@@ -170,17 +284,56 @@ impl CaptureFile {
         self.guard(result)
     }
 
-    /// Ends the file, unless it has failed: then it ends where it could still be written.
+    /// Ends the file with its last statistics, and with them the account of the capture; unless it
+    /// has failed: then it ends where it could still be written.
     pub(super) fn finish(
         &mut self,
         interfaces: &Interfaces,
-        end_ns: u64,
-        comments: Vec<String>,
+        form: &Form,
+        end: &End<'_>,
     ) -> io::Result<()> {
         if self.has_failed {
             return Ok(());
         }
-        self.end_section(interfaces, end_ns.max(self.last_ns), comments)?;
+        let end_ns = end.time_ns.max(self.last_ns);
+        self.describe_lost(interfaces, form, end_ns)?;
+        let mut all = self.end_section(interfaces, form, end_ns);
+        let dropped = end.account.dropped().unwrap_or(u64::MAX);
+        let unlisted = match self.holds {
+            Holds::Only(_) => 0,
+            Holds::All | Holds::First(_) => dropped.saturating_sub(end.listed),
+        };
+        if unlisted > 0 || all.is_empty() {
+            let comment = if unlisted > 0 {
+                "frames lost before their interface was known, or of more interfaces than a CPU's \
+                 table of losses holds"
+            } else if self.packets > 0 {
+                "no frame was captured since the clock was set"
+            } else {
+                "no frame was captured"
+            };
+            let kind = self.any_link_type();
+            let id = self.write_description(String::new(), UNKNOWN.into(), kind, comment)?;
+            let losses = Losses {
+                between: 0,
+                after: unlisted,
+            };
+            all.push(statistics(id, end_ns..end_ns, 0, losses));
+        }
+        let told = self.dropped + all.iter().map(|one| one.dropped).sum::<u64>();
+        let account = Account {
+            captured: self.packets,
+            captured_elsewhere: end.account.captured.saturating_sub(self.packets),
+            dropped_elsewhere: dropped.saturating_sub(told),
+            ..*end.account
+        };
+        if let Some(first) = all.first_mut() {
+            first.comments.extend_from_slice(end.comments);
+        }
+        if let Some(last) = all.last_mut() {
+            last.comments.push(account.to_string());
+        }
+        self.write_statistics(&all)?;
         self.flush()
     }
 
@@ -221,6 +374,39 @@ impl CaptureFile {
     /// What is written to.
     pub(super) fn output(&self) -> &FileOutput {
         self.writer.get_ref()
+    }
+}
+
+/// Statistics of an interface over a time, which tell of its losses if there were any.
+fn statistics(
+    interface: InterfaceId,
+    time_ns: Range<u64>,
+    delivered: u64,
+    losses: Losses,
+) -> Statistics {
+    let dropped = losses.between + losses.after;
+    Statistics {
+        interface,
+        start_ns: time_ns.start,
+        end_ns: time_ns.end,
+        received: delivered + dropped,
+        dropped,
+        delivered,
+        comments: (dropped > 0)
+            .then(|| losses.to_string())
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// Why an interface is described that has no frame in the section.
+fn why_without_frames(interface: &Interface, link_type: Option<LinkType>) -> &'static str {
+    match link_type {
+        Some(_) => "",
+        None if interface.captured == 0 => {
+            "every frame of it was lost: its name and its link type are not known"
+        }
+        None => "its frames have no link type in a capture file and were not written",
     }
 }
 

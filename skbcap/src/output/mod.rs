@@ -21,7 +21,7 @@ pub use self::{
     lines::Lines,
     pcapng::Pcapng,
 };
-use crate::decode::Frame;
+use crate::{decode::Frame, stats::Stats};
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +69,13 @@ pub trait Sink {
     /// As [`Sink::frame`].
     fn flush(&mut self) -> io::Result<()>;
 
-    /// Ends the output. `drops` is what the kernel side dropped, by interface, over all CPUs;
-    /// `end_ns` the wall clock's time.
+    /// Ends the output. `drops` is what the kernel side dropped, by interface, over all CPUs, as far
+    /// as the interface is known; `stats` what became of every frame; `end_ns` the wall clock's time.
     ///
     /// # Errors
     ///
     /// As [`Sink::frame`].
-    fn finish(&mut self, drops: &[InterfaceDrops], end_ns: u64) -> io::Result<()>;
+    fn finish(&mut self, drops: &[InterfaceDrops], stats: &Stats, end_ns: u64) -> io::Result<()>;
 
     /// After an error: frames that were taken and are not in the output after all.
     fn lost(&self) -> u64;

@@ -7,17 +7,19 @@ use std::io;
 
 use skbcap_common::InterfaceDrops;
 
-use super::capture_file::{CaptureFile, Unreadable};
+use super::capture_file::{CaptureFile, End, Holds, Unreadable};
 use super::form::Form;
 use super::senders::Senders;
 use super::split::Files;
 use super::{FileOutput, Origin, Outcome, Sink};
 use crate::{
+    account::Account,
     config::LinkTypes,
     decode::Frame,
     interface::{Interfaces, Key, Seen},
     link_type,
     pcapng::Packet,
+    stats::Stats,
 };
 
 /// A capture as pcapng: in one file, or in one for each link type.
@@ -49,7 +51,8 @@ impl Pcapng {
         let files = match link_types {
             LinkTypes::Split => Files::split(output, origin, form.snaplen())?,
             LinkTypes::Mixed | LinkTypes::Sll2 => {
-                Files::One(Box::new(CaptureFile::new(output, origin, form.snaplen())?))
+                let file = CaptureFile::new(output, origin, form.snaplen(), Holds::All)?;
+                Files::One(Box::new(file))
             }
         };
         Ok(Self {
@@ -160,28 +163,32 @@ impl Sink for Pcapng {
     }
 
     fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {
-        let interfaces = &self.interfaces;
+        let (interfaces, form) = (&self.interfaces, &self.form);
         self.files
-            .each(|file| file.clock_was_set(interfaces, by_ns))
+            .each(|file| file.clock_was_set(interfaces, form, by_ns))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.files.each(CaptureFile::flush)
     }
 
-    fn finish(&mut self, drops: &[InterfaceDrops], end_ns: u64) -> io::Result<()> {
+    fn finish(&mut self, drops: &[InterfaceDrops], stats: &Stats, end_ns: u64) -> io::Result<()> {
         for drop in drops {
             let key = Key {
                 netns: drop.netns,
                 ifindex: drop.ifindex,
             };
-            // An interface of which every frame was dropped has no description to count them to;
-            // the end summary has them.
             self.interfaces.settle(key, drop.dropped);
         }
-        let (left_out, interfaces) = (self.left_out(), &self.interfaces);
-        self.files
-            .each(|file| file.finish(interfaces, end_ns, left_out.clone()))
+        let all = self.interfaces.iter();
+        let end = End {
+            account: &Account::of(stats),
+            listed: all.map(|(_, interface)| interface.dropped).sum(),
+            time_ns: end_ns,
+            comments: &self.left_out(),
+        };
+        let (interfaces, form) = (&self.interfaces, &self.form);
+        self.files.each(|file| file.finish(interfaces, form, &end))
     }
 
     fn lost(&self) -> u64 {

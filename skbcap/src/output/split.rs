@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::capture_file::CaptureFile;
+use super::capture_file::{CaptureFile, Holds};
 use super::{FileOutput, Origin};
 use crate::link_type;
 use crate::pcapng::LinkType;
@@ -39,7 +39,7 @@ impl Files {
     /// written to it yet.
     pub(super) fn split(output: FileOutput, origin: Origin, snaplen: u32) -> io::Result<Self> {
         let kind = LinkType::ETHERNET;
-        let file = CaptureFile::new(output, part_of(&origin, kind), snaplen)?;
+        let file = CaptureFile::new(output, part_of(&origin, kind), snaplen, Holds::First(kind))?;
         Ok(Self::Split(Box::new(Split {
             parts: vec![(kind, file)],
             origin,
@@ -100,7 +100,12 @@ impl Split {
                 let output = output
                     .beside(&link_type::name(kind))
                     .map_err(|error| io::Error::new(error.kind(), error))?;
-                let file = CaptureFile::new(output, part_of(&self.origin, kind), self.snaplen)?;
+                let file = CaptureFile::new(
+                    output,
+                    part_of(&self.origin, kind),
+                    self.snaplen,
+                    Holds::Only(kind),
+                )?;
                 self.parts.push((kind, file));
                 self.parts.len() - 1
             }

@@ -9,6 +9,7 @@
 
 pub mod check;
 pub mod raw;
+pub mod time;
 mod writer;
 
 pub use writer::{PacketOptions, Writer};
@@ -69,6 +70,8 @@ pub struct Interface {
     pub os: String,
     /// `if_filter`: the capture filter in libpcap's language.
     pub filter: Option<String>,
+    /// `opt_comment`.
+    pub comment: String,
 }
 
 /// Bits of `epb_flags` (the draft's section 4.3.1, bit 0 the least significant).

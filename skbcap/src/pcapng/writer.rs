@@ -93,8 +93,13 @@ impl<W: Write> Writer<W> {
             link_type,
             os,
             filter,
+            comment,
         } = interface;
-        let mut options = Vec::with_capacity(5);
+        let mut options = Vec::with_capacity(6);
+        if !comment.is_empty() {
+            let comment = CommonOption::Comment(comment.into());
+            options.push(InterfaceDescriptionOption::Common(comment));
+        }
         if !name.is_empty() {
             options.push(InterfaceDescriptionOption::IfName(name.into()));
         }
@@ -168,7 +173,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// If the output fails, the interface has no description in this section, or a comment is over
+    /// If the output fails, the interface has no description in this section, or a string is over
     /// 65,535 bytes.
     pub fn statistics(&mut self, statistics: &Statistics) -> Result<(), Error> {
         self.make_room()?;
@@ -181,20 +186,22 @@ impl<W: Write> Writer<W> {
             delivered,
             ref comments,
         } = *statistics;
-        let comments = comments.iter().map(|comment| {
-            InterfaceStatisticsOption::Common(CommonOption::Comment(comment.into()))
-        });
-        let counts = [
+        let mut options: Vec<_> = comments
+            .iter()
+            .map(|comment| CommonOption::Comment(comment.into()))
+            .map(InterfaceStatisticsOption::Common)
+            .collect();
+        options.extend([
             InterfaceStatisticsOption::IsbStartTime(Duration::from_nanos(start_ns)),
             InterfaceStatisticsOption::IsbEndTime(Duration::from_nanos(end_ns)),
             InterfaceStatisticsOption::IsbIfRecv(received),
             InterfaceStatisticsOption::IsbIfDrop(dropped),
             InterfaceStatisticsOption::IsbUsrDeliv(delivered),
-        ];
+        ]);
         let block = InterfaceStatisticsBlock {
             interface_id: interface.0,
             timestamp: Duration::from_nanos(end_ns),
-            options: comments.chain(counts).collect(),
+            options,
         };
         self.blocks
             .push(&Block::InterfaceStatistics(block), "interface statistics")

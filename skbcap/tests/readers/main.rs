@@ -51,6 +51,7 @@ fn interface(name: &str, netns: u32, link_type: LinkType) -> Interface {
         link_type,
         os: "Linux 6.12.0".into(),
         filter: Some("udp".into()),
+        comment: String::new(),
     }
 }
 
@@ -151,7 +152,7 @@ fn statistics(interface: InterfaceId, start_ns: u64, delivered: u64, dropped: u6
         received,
         dropped,
         delivered,
-        comments: vec![],
+        comments: vec!["dropped_between=0 dropped_after=0".into(), "seen=1".into()],
     }
 }
 

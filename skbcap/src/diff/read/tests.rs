@@ -61,6 +61,7 @@ fn pcapng() -> Vec<u8> {
                 link_type: LinkType::ETHERNET,
                 os: String::new(),
                 filter: None,
+                comment: String::new(),
             })
             .unwrap();
         assert_eq!(interface, InterfaceId(0));

@@ -10,6 +10,7 @@ use zerocopy::FromZeros;
 use super::*;
 use crate::config::Output;
 use crate::diff;
+use crate::output::capture_file::UNKNOWN;
 use crate::output::senders::CHECKSUM_PARTIAL;
 use crate::pcapng::LinkType;
 use crate::pcapng::check;
@@ -90,7 +91,7 @@ fn losses_add_up_in_every_section() {
         ifindex: 1,
         dropped: 16,
     }];
-    file.finish(&drops, TIME).unwrap();
+    file.finish(&drops, &Stats::default(), TIME).unwrap();
     let report = check::check(&fs::read(&scratch.0).unwrap());
     assert_eq!(report.faults, []);
     assert_eq!(report.sections, 2);
@@ -108,6 +109,94 @@ fn losses_add_up_in_every_section() {
     assert_eq!(losses, [(2, 5, Some(5)), (1, 4, Some(11))]);
 }
 
+/// Losses that no frame behind them tells of: of an interface that had frames in an earlier section
+/// only, of one without any frame, of one whose frames can't be written, and of nobody knows which.
+#[test]
+fn every_loss_is_in_some_statistics() {
+    let scratch = Scratch::new("every-loss");
+    let mut file = scratch.open();
+    send(&mut file, &header("eth0", 1, 1), TIME);
+    send(&mut file, &header("lo", 772, 0), TIME + 1);
+    send(&mut file, &header("ppp0", 32, 2), TIME + 2);
+    file.clock_was_set(1_000_000).unwrap();
+    send(&mut file, &header("lo", 772, 0), TIME + 1_000_000);
+    let drops = [(1, 4), (772, 0), (32, 3), (99, 7)].map(|(ifindex, dropped)| InterfaceDrops {
+        netns: 1,
+        ifindex,
+        dropped,
+    });
+    let stats = Stats {
+        seen: 3 + 1 + 20,
+        captured: 4,
+        dropped_ring_full: 14,
+        dropped_busy: 5,
+        dropped_no_ring: 1,
+        written: 3,
+        unsupported_link_type: 1,
+        ..Stats::default()
+    };
+    file.finish(&drops, &stats, TIME).unwrap();
+    assert_eq!(
+        file.notices().len(),
+        1,
+        "losses give the file no second link type"
+    );
+    let bytes = fs::read(&scratch.0).unwrap();
+    let report = check::check(&bytes);
+    assert_eq!(report.faults, []);
+    let told: Vec<_> = report
+        .interfaces
+        .iter()
+        .map(|interface| {
+            let Some((_, ifindex)) = interface.description.split_once("ifindex=") else {
+                return (interface.section, UNKNOWN, 0, None);
+            };
+            (
+                interface.section,
+                ifindex,
+                interface.packets,
+                interface.dropped,
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (0, "1", 1, Some(1)),
+            (0, "772", 1, Some(0)),
+            (1, "772", 1, Some(0)),
+            (1, "1", 0, Some(3)),
+            (1, "32", 0, Some(3)),
+            (1, "99", 0, Some(7)),
+            (1, UNKNOWN, 0, None),
+        ]
+    );
+    let unknown = report.interfaces.last().unwrap();
+    assert_eq!(unknown.dropped, Some(6), "five busy, one in no table");
+}
+
+/// libpcap refuses a file without an interface, and a file without an account may be half of one.
+#[test]
+fn a_capture_of_nothing_has_its_account() {
+    let scratch = Scratch::new("nothing");
+    let mut file = scratch.open();
+    let stats = Stats {
+        seen: 3,
+        filtered: 3,
+        ..Stats::default()
+    };
+    file.finish(&[], &stats, TIME).unwrap();
+    let bytes = fs::read(&scratch.0).unwrap();
+    let report = check::check(&bytes);
+    assert_eq!((report.faults.len(), report.interfaces.len()), (0, 1));
+    let account = Account::of(&stats).to_string();
+    assert!(
+        bytes
+            .windows(account.len())
+            .any(|bytes| bytes == account.as_bytes())
+    );
+}
+
 #[test]
 fn a_frame_says_who_and_how() {
     let scratch = Scratch::new("who");
@@ -116,7 +205,7 @@ fn a_frame_says_who_and_how() {
     frame.flags = Flags::CUT_BOUND.0;
     (frame.ip_summed, frame.gso_size) = (CHECKSUM_PARTIAL, 1448);
     send(&mut file, &frame, TIME);
-    file.finish(&[], TIME).unwrap();
+    file.finish(&[], &Stats::default(), TIME).unwrap();
     let bytes = fs::read(&scratch.0).unwrap();
     assert_eq!(check::check(&bytes).faults, []);
     let capture = diff::Capture::read(&bytes).unwrap();
@@ -157,7 +246,7 @@ fn devices_are_named_once() {
     assert_eq!(notices.len(), 2, "{notices:?}");
     assert!(notices[0].starts_with("frames of ib0 are not written"));
     assert!(notices[1].starts_with("wg0 has another link type"));
-    file.finish(&[], TIME).unwrap();
+    file.finish(&[], &Stats::default(), TIME).unwrap();
     let bytes = fs::read(&scratch.0).unwrap();
     let report = check::check(&bytes);
     assert_eq!((report.faults.len(), report.interfaces.len()), (0, 2));
@@ -184,7 +273,8 @@ fn a_split_capture_adds_up_file_by_file() {
         ifindex,
         dropped,
     });
-    file.finish(&drops, TIME + 1_000_003).unwrap();
+    file.finish(&drops, &Stats::default(), TIME + 1_000_003)
+        .unwrap();
     let notices = file.notices();
     assert_eq!(notices.len(), 2, "{notices:?}");
     assert!(notices[0].starts_with("wg0 is described behind another raw IP interface"));
@@ -199,7 +289,11 @@ fn a_split_capture_adds_up_file_by_file() {
         ]
     );
     for (path, link_type, losses) in [
-        (&scratch.0, LinkType::ETHERNET, &[(1, 2, Some(2))][..]),
+        (
+            &scratch.0,
+            LinkType::ETHERNET,
+            &[(1, 2, Some(2)), (0, 0, Some(0))][..],
+        ),
         (&raw, LinkType::RAW, &[(1, 3, Some(3)), (1, 1, Some(6))][..]),
     ] {
         let bytes = fs::read(path).unwrap();
@@ -256,7 +350,7 @@ fn a_device_may_change_its_type() {
         ifindex: 1,
         dropped: 8,
     }];
-    file.finish(&drops, TIME + 2).unwrap();
+    file.finish(&drops, &Stats::default(), TIME + 2).unwrap();
     for (path, dropped) in [(&scratch.0, 5), (&scratch.beside("raw"), 3)] {
         let report = check::check(&fs::read(path).unwrap());
         assert_eq!(report.faults, []);
@@ -277,7 +371,7 @@ fn a_file_that_can_not_be_written_leaves_the_others_whole() {
     let raw = scratch.beside("raw");
     let named = format!("cannot write to {}: ", raw.display());
     assert!(error.to_string().starts_with(&named), "{error}");
-    file.finish(&[], TIME).unwrap();
+    file.finish(&[], &Stats::default(), TIME).unwrap();
     assert_eq!(file.lost(), 1);
     assert!(file.summary()[1].starts_with("0 in "));
     let report = check::check(&fs::read(&scratch.0).unwrap());
@@ -293,7 +387,7 @@ fn sll2_is_one_link_type_for_all() {
         send(&mut file, &header(name, dev_type, 0), TIME);
     }
     assert!(file.notices().is_empty());
-    file.finish(&[], TIME).unwrap();
+    file.finish(&[], &Stats::default(), TIME).unwrap();
     let bytes = fs::read(&scratch.0).unwrap();
     assert_eq!(check::check(&bytes).faults, []);
     let capture = diff::Capture::read(&bytes).unwrap();

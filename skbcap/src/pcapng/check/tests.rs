@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::report::MAX_FAULTS;
 use super::*;
 use crate::pcapng::{
     Interface, InterfaceId, Packet, PacketOptions, Section, Statistics, Writer, epb_flags,
@@ -34,6 +35,7 @@ fn file() -> Vec<u8> {
                     link_type,
                     os: "Linux".into(),
                     filter: Some("udp port 53".into()),
+                    comment: String::new(),
                 })
                 .unwrap();
             assert_eq!(interface, InterfaceId(id as u32));
@@ -362,6 +364,7 @@ proptest! {
                     link_type: LinkType::ETHERNET,
                     os: String::new(),
                     filter: None,
+                    comment: String::new(),
                 };
                 interfaces.push(writer.interface(&interface).unwrap());
             }

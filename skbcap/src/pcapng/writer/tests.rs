@@ -51,6 +51,7 @@ fn interface(name: &str) -> Interface {
         link_type: LinkType::ETHERNET,
         os: String::new(),
         filter: None,
+        comment: String::new(),
     }
 }
 

@@ -15,6 +15,7 @@ mod forward;
 mod frames;
 mod icount;
 mod lab;
+mod law;
 mod life;
 mod limits;
 mod link_types;
@@ -23,6 +24,9 @@ mod program;
 mod recordings;
 mod report;
 mod skbcap;
+mod soak;
+mod stress;
+mod stress_machine;
 mod tcp;
 mod udp;
 mod write_cost;
@@ -105,6 +109,45 @@ const TESTS: &[Test] = &[
     ),
     ("wallclock", "seconds=180", clock::wallclock),
     ("clock_step", "seconds=180", clock::clock_step),
+    ("stress_stopped", "seconds=180", stress::stress_stopped),
+    ("stress_sender", "seconds=180", stress::stress_sender),
+    (
+        "stress_slow_output",
+        "seconds=180",
+        stress::stress_slow_output,
+    ),
+    (
+        "stress_stalled_pipe",
+        "seconds=180",
+        stress::stress_stalled_pipe,
+    ),
+    ("stress_burst", "seconds=180", stress::stress_burst),
+    ("stress_two", "seconds=180", stress::stress_two),
+    (
+        "stress_cpus",
+        "seconds=180 smp=3",
+        stress_machine::stress_cpus,
+    ),
+    (
+        "stress_devices",
+        "seconds=300",
+        stress_machine::stress_devices,
+    ),
+    (
+        "stress_interfaces",
+        "seconds=400",
+        stress_machine::stress_interfaces,
+    ),
+    (
+        "stress_attach",
+        "seconds=600",
+        stress_machine::stress_attach,
+    ),
+    (
+        "soak_stress",
+        "alone smp=3 memory=4096 seconds=3600",
+        soak::soak_stress,
+    ),
     (
         "icount_write",
         "alone seconds=300",

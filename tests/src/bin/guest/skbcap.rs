@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use skbcap_tests::capture::{self, Capture};
 
 use crate::lab::Space;
+use crate::law::kib;
 use crate::program::{Program, out};
 
 /// Where frames are taken.
@@ -60,6 +61,8 @@ pub(crate) struct Skbcap {
     pub(crate) program: Program,
     /// The line that says that it listens.
     pub(crate) listening: String,
+    /// The memory that it held when it listened.
+    pub(crate) held_kib: u64,
     /// Its file, when it writes one.
     pub(crate) file: PathBuf,
 }
@@ -71,6 +74,20 @@ pub(crate) struct Done {
     pub(crate) said: String,
     /// The file, read and checked.
     pub(crate) capture: Capture,
+}
+
+/// Runs `skbcap verify` on a file, which must find that it adds up.
+pub(crate) fn verify(file: &Path) -> Result<()> {
+    let mut command = Command::new("skbcap");
+    let output = command.arg("verify").arg(file).output()?;
+    ensure!(
+        output.status.success(),
+        "skbcap verify: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
 }
 
 /// The command, with debugging aids off.
@@ -93,6 +110,7 @@ impl Skbcap {
         Ok(Self {
             program: space.start(&format!("skbcap-{name}"), command)?,
             listening: String::new(),
+            held_kib: 0,
             file,
         })
     }
@@ -105,6 +123,8 @@ impl Skbcap {
     /// Waits until it listens.
     pub(crate) fn listen(mut self) -> Result<Self> {
         self.listening = self.program.wait_stderr("skbcap: listening on")?;
+        // None where it has ended already.
+        self.held_kib = kib(&self.program, "VmRSS:").unwrap_or(0);
         ensure!(
             self.listening.starts_with("skbcap: listening on"),
             "{}",
@@ -124,6 +144,7 @@ impl Skbcap {
         let status = self.program.wait()?;
         let said = self.program.stderr()?;
         ensure!(status.success(), "skbcap ended with {status}:\n{said}");
+        verify(&self.file)?;
         let capture = capture::read_pcapng(&self.file)?;
         let done = Done { said, capture };
         ensure!(
