@@ -132,6 +132,9 @@ pub struct Layout {
     pub skb_begin: u32,
     /// `task_struct.comm`.
     pub task_comm: u32,
+    /// `net_device`'s pointers to what egress does to its frames, tc's and nft's; 0 where this kernel
+    /// has none.
+    pub dev_egress: [u32; 2],
     /// `sk_buff.next`: the skb after this one in a `frag_list`.
     pub skb_next: u32,
     /// `sk_buff.protocol`, big-endian.
@@ -144,11 +147,11 @@ pub struct Layout {
 
 const _: () = {
     use core::mem::{offset_of, size_of};
-    assert!(size_of::<Layout>() == 152);
+    assert!(size_of::<Layout>() == 160);
     assert!(offset_of!(Layout, page_size_of) == 16);
     assert!(offset_of!(Layout, net_inum) == 124);
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
     assert!(size_of::<Types>() == 24);
-    assert!(size_of::<Config>() == 464);
+    assert!(size_of::<Config>() == 472);
 };

@@ -19,6 +19,9 @@ pub const MAX_FRAGS: usize = 45;
 /// Room for them: a power of two, so that an index can be bounded by a mask.
 pub const FRAGS_ROOM: usize = 64;
 
+/// In a mark: the kprobe left the frame to the tracepoint. An skb's address is a multiple of 8.
+pub const DEFERRED: u64 = 1;
+
 /// Sets of [`Control::marks`].
 pub const MARK_SETS: usize = 16;
 
@@ -46,8 +49,8 @@ pub struct Control {
     /// 0 while no frame is being taken; else no record that is still to come from this ring is
     /// older than this time (`CLOCK_MONOTONIC`, ns), or [`BUSY_TIME_UNKNOWN`].
     pub busy_since_ns: u64,
-    /// The address of the skb that the kprobe on this CPU took up last, until the tracepoint has
-    /// seen it too; else 0.
+    /// The address of the skb that the kprobe on this CPU saw last, until the tracepoint has seen it
+    /// too, else 0; with [`DEFERRED`] if the kprobe left it to the tracepoint to take the frame.
     pub marked: u64,
     /// The `wake_at` for which the doorbell was rung last.
     pub rang_at: u64,
@@ -91,8 +94,10 @@ pub struct Control {
     pub first_segment: u32,
     /// How many segments it has.
     pub segments: u32,
+    /// Not 0: the kprobe may leave frames to the tracepoint that no egress can change in between.
+    pub defers: u64,
     /// Zero.
-    pub reserved_user: [u64; 9],
+    pub reserved_user: [u64; 8],
     /// The program's own, as is all that follows: a copy of the skb's first bytes.
     pub skb: [u64; SKB_WINDOW / 8],
     /// A copy of the first bytes of `skb_shared_info`.
@@ -110,8 +115,12 @@ pub struct Control {
     pub doubtful: u64,
     /// Marks that were given up for newer ones.
     pub marks_lost: u64,
+    /// Frames that the kprobe left to the tracepoint.
+    pub deferred: u64,
+    /// Those of them that the tracepoint took up.
+    pub deferred_seen: u64,
     /// Zero.
-    pub reserved_scratch: [u64; 3],
+    pub reserved_scratch: u64,
     /// What was in `marked` when the kprobe took up the next frame: [`MARK_SETS`] sets, the newest
     /// mark first in each, 0 where there is none.
     pub marks: [u64; MARK_SETS * MARK_WAYS],
@@ -162,11 +171,11 @@ pub type InterfaceDropsTable = [InterfaceDrops; INTERFACE_DROPS];
 /// Entries tried before a drop counts as unlisted.
 pub const INTERFACE_DROPS_PROBES: usize = 16;
 
-/// The set of [`Control::marks`] for an skb's address.
+/// The set of [`Control::marks`] for a mark.
 #[inline(always)]
 #[must_use]
-pub const fn mark_set(skb_addr: u64) -> usize {
-    (skb_addr.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % MARK_SETS
+pub const fn mark_set(mark: u64) -> usize {
+    ((mark & !DEFERRED).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % MARK_SETS
 }
 
 /// Where the search for an interface's drops begins.

@@ -23,7 +23,6 @@ use crate::{
     copy::{self, Plan},
     filter, identity,
     maps::{CONTROL, DOORBELL, DROPS, SEGMENTS},
-    marks,
     memory::{add, locked_add, opaque},
     notes,
     skb::{Device, SharedInfo, Skb},
@@ -88,10 +87,8 @@ pub(crate) unsafe fn take_into<S: Source>(
     unsafe {
         // From 0 to BUSY_TIME_UNKNOWN. A full barrier: the clock is read after the mark is seen.
         locked_add(&raw mut (*control).busy_since_ns, 1);
-        match hook {
-            Hook::Kprobe => marks::set(cpu, control, skb),
-            Hook::Net => add(&raw mut (*control).seen_by_net, 1),
-            Hook::Queue | Hook::Xmit => {}
+        if matches!(hook, Hook::Net) {
+            add(&raw mut (*control).seen_by_net, 1);
         }
         add(&raw mut (*control).seen, 1);
         let busy_since_ns = take_marked::<S>(skb, hook, cpu, index, control);

@@ -17,14 +17,17 @@
 //! two places, while another one, itself preempted in the midst of a bpf() call on a map, holds it.
 //! Then the mark is believed as long as no frame was seen to vanish here; and counted as doubtful.
 //!
-//! Marks of a CPU are written by its own programs only, and never by a program that interrupts
-//! another one.
+//! A mark may also say that the kprobe left the frame to the tracepoint ([`DEFERRED`]). Such a one
+//! hides nothing if it is left over: the tracepoint takes the frame with it and without.
+//!
+//! Marks of a CPU are written by its own programs only. A tracepoint's program that interrupts the
+//! kprobe's serves a frame that the kprobe missed, and so finds no mark but one that was left over.
 
 use core::ptr::{read_volatile, write_volatile};
 
 use skbcap_common::{
     Context, Control,
-    control::{MARK_WAYS, mark_set},
+    control::{DEFERRED, MARK_WAYS, mark_set},
 };
 
 use crate::{
@@ -39,70 +42,95 @@ use crate::{
 /// these is captured twice.
 const MAX_CPUS: u32 = 1024;
 
-/// Marks the skb at `skb_addr`, for the kprobe.
+/// What the kprobe did with a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Nothing: it missed it.
+    None,
+    /// It took the frame.
+    Taken,
+    /// It left the frame to the tracepoint.
+    Deferred,
+}
+
+/// Leaves a mark, for the kprobe: an skb's address, perhaps with [`DEFERRED`].
 ///
 /// # Safety
 ///
-/// `control` is the control block of this CPU, `cpu`, and its busy mark is set by this very program.
+/// `control` is the control block of this CPU, `cpu`. What interrupts this is no kprobe.
 #[inline(always)]
-pub(crate) unsafe fn set(cpu: u32, control: *mut Control, skb_addr: u64) {
+pub(crate) unsafe fn set(cpu: u32, control: *mut Control, mark: u64) {
     // SAFETY: as the caller promises.
     unsafe {
         let before = read_volatile(&raw const (*control).marked);
-        if before == skb_addr {
+        if before == mark {
             add(&raw mut (*control).vanished, 1);
         } else if before != 0 {
             skbcap_keep_mark(cpu, before);
         }
-        write_volatile(&raw mut (*control).marked, skb_addr);
+        write_volatile(&raw mut (*control).marked, mark);
     }
 }
 
-/// Takes the mark off the skb at `skb_addr`, for the tracepoint. Whether the kprobe took the frame.
+/// Takes the mark off the skb at `skb_addr`, for the tracepoint.
 ///
 /// # Safety
 ///
 /// `control` is the control block of this CPU, `cpu`, and is not busy; softirqs are disabled.
 #[inline(always)]
-pub(crate) unsafe fn take<S: Source>(cpu: u32, control: *mut Control, skb_addr: u64) -> bool {
+pub(crate) unsafe fn take<S: Source>(cpu: u32, control: *mut Control, skb_addr: u64) -> Mark {
     // SAFETY: as the caller promises.
     unsafe {
-        if read_volatile(&raw const (*control).marked) == skb_addr {
+        let marked = read_volatile(&raw const (*control).marked);
+        if marked == skb_addr | DEFERRED {
             write_volatile(&raw mut (*control).marked, 0);
-        } else if skbcap_find_mark(cpu, skb_addr) == 0 {
-            return false;
+            return Mark::Deferred;
+        }
+        if marked == skb_addr {
+            write_volatile(&raw mut (*control).marked, 0);
+        } else {
+            match skbcap_find_mark(cpu, skb_addr) {
+                0 => return Mark::None,
+                1 => {}
+                _ => return Mark::Deferred,
+            }
         }
         if S::is_word64_set(read_volatile(&raw const (*control).current_kprobe_addr)) {
-            return false;
+            return Mark::None;
         }
-        S::word32(read_volatile(&raw const (*control).bpf_prog_active_addr)) == 0
+        if S::word32(read_volatile(&raw const (*control).bpf_prog_active_addr)) == 0
             || skbcap_judge_mark(cpu) != 0
+        {
+            Mark::Taken
+        } else {
+            Mark::None
+        }
     }
 }
 
-/// Keeps the mark of `skb_addr` in the table.
+/// Keeps a mark in the table.
 ///
 /// A function of its own, as are the next two, so that the verifier goes through it once.
 ///
 /// # Safety
 ///
-/// `cpu` is this CPU, and its control block's busy mark is set.
+/// `cpu` is this CPU. What interrupts this is no kprobe.
 #[unsafe(no_mangle)]
 #[inline(never)]
-unsafe extern "C" fn skbcap_keep_mark(cpu: u32, skb_addr: u64) -> u64 {
+unsafe extern "C" fn skbcap_keep_mark(cpu: u32, newest: u64) -> u64 {
     let Some(control) = CONTROL.get_ptr_mut(cpu) else {
         return 0;
     };
     // SAFETY: a set lies within the table. Written by this CPU only, as the caller promises.
     unsafe {
-        let set = set_of(control, skb_addr);
-        let mut mark = skb_addr;
+        let set = set_of(control, newest);
+        let mut mark = newest;
         let mut way = 0;
         // Each mark moves on by one, up to the first free place or the same one's.
         while way < MARK_WAYS {
             let before = read_volatile(set.add(way));
             write_volatile(set.add(way), mark);
-            if before == 0 || before == skb_addr {
+            if before == 0 || before == newest {
                 return 0;
             }
             mark = before;
@@ -114,7 +142,7 @@ unsafe extern "C" fn skbcap_keep_mark(cpu: u32, skb_addr: u64) -> u64 {
 }
 
 /// Looks for the mark of `skb_addr` in this CPU's table, and takes it out; then on all other CPUs.
-/// Whether there is one.
+/// 0: there is none; 1: the kprobe took the frame; 2: it left it to the tracepoint.
 ///
 /// # Safety
 ///
@@ -130,9 +158,10 @@ unsafe extern "C" fn skbcap_find_mark(cpu: u32, skb_addr: u64) -> u64 {
         let set = set_of(control, skb_addr);
         let mut way = 0;
         while way < MARK_WAYS {
-            if read_volatile(set.add(way)) == skb_addr {
+            let mark = read_volatile(set.add(way));
+            if mark & !DEFERRED == skb_addr {
                 write_volatile(set.add(way), 0);
-                return 1;
+                return 1 + (mark & DEFERRED);
             }
             way += 1;
         }
@@ -150,14 +179,16 @@ unsafe extern "C" fn skbcap_find_mark(cpu: u32, skb_addr: u64) -> u64 {
             };
             // First the mark, then the table: the other order may miss one that moves meanwhile. A
             // mark of another CPU stays where it is: only that CPU writes there.
-            if read_volatile(&raw const (*control).marked) == skb_addr {
-                return 1;
+            let mark = read_volatile(&raw const (*control).marked);
+            if mark & !DEFERRED == skb_addr {
+                return 1 + (mark & DEFERRED);
             }
             let set = set_of(control, skb_addr);
             let mut way = 0;
             while way < MARK_WAYS {
-                if read_volatile(set.add(way)) == skb_addr {
-                    return 1;
+                let mark = read_volatile(set.add(way));
+                if mark & !DEFERRED == skb_addr {
+                    return 1 + (mark & DEFERRED);
                 }
                 way += 1;
             }
@@ -190,10 +221,10 @@ unsafe extern "C" fn skbcap_judge_mark(cpu: u32) -> u64 {
     }
 }
 
-/// The set of the table that an skb's mark is kept in.
+/// The set of the table that a mark is kept in.
 #[inline(always)]
-fn set_of(control: *mut Control, skb_addr: u64) -> *mut u64 {
-    let first = opaque((mark_set(skb_addr) * MARK_WAYS) as u64) as usize
+fn set_of(control: *mut Control, mark: u64) -> *mut u64 {
+    let first = opaque((mark_set(mark) * MARK_WAYS) as u64) as usize
         & (skbcap_common::control::MARK_SETS - 1) * MARK_WAYS;
     // SAFETY: a multiple of a set's length, below the table's.
     unsafe { (&raw mut (*control).marks).cast::<u64>().add(first) }

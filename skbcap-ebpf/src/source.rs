@@ -50,6 +50,8 @@ unsafe fn read_value<T: Copy>(from: u64, failed: &mut u64) -> T {
 pub(crate) trait Source {
     /// Whether [`Source::copy`] can work.
     const COPIES: bool = false;
+    /// Whether the kprobe may leave frames to the tracepoint.
+    const DEFERS: bool = false;
 
     /// The fields of the skb that the program was handed.
     ///
@@ -73,6 +75,16 @@ pub(crate) trait Source {
     ///
     /// Any bytes are a `T`, and `address` came from this source.
     unsafe fn load<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T;
+
+    /// The integer at `offset` of the structure at `address`, which is of the type `type_id`.
+    ///
+    /// # Safety
+    ///
+    /// Any bytes are a `T`.
+    unsafe fn field<T: Copy>(address: u64, _type_id: u32, offset: u32) -> T {
+        // SAFETY: the caller's promise.
+        unsafe { read_value(address + u64::from(offset), &mut 0) }
+    }
 
     /// The four bytes at an address of the kernel's; zeros where it is 0 or can't be read.
     fn word32(address: u64) -> u32;
@@ -196,6 +208,13 @@ impl Source for ByType {
 pub(crate) struct ByCast;
 
 impl Source for ByCast {
+    const DEFERS: bool = true;
+
+    #[inline(always)]
+    unsafe fn field<T: Copy>(address: u64, type_id: u32, offset: u32) -> T {
+        Fields::cast(address, type_id).get(offset)
+    }
+
     #[inline(always)]
     unsafe fn skb(_control: *mut Control, skb: u64) -> Option<Fields> {
         Some(Fields::cast(skb, config!(types.sk_buff)))

@@ -60,6 +60,8 @@ pub struct Counters {
     seen_by_net: u64,
     left_to_net: u64,
     doubtful: u64,
+    deferred: u64,
+    deferred_seen: u64,
 }
 
 impl Counters {
@@ -78,6 +80,8 @@ impl Counters {
             seen_by_net: stats.seen_by_net,
             left_to_net: stats.left_to_net,
             doubtful: stats.doubtful,
+            deferred: stats.deferred,
+            deferred_seen: stats.deferred_seen,
         }
     }
 
@@ -95,6 +99,8 @@ impl Counters {
         stats.seen_by_net = self.seen_by_net;
         stats.left_to_net = self.left_to_net;
         stats.doubtful = self.doubtful;
+        stats.deferred = self.deferred;
+        stats.deferred_seen = self.deferred_seen;
     }
 
     /// From a chunk, which may be one of an older version, and then has fewer of them.

@@ -116,6 +116,11 @@ pub fn layout(btf: &Btf) -> Result<Layout, LayoutError> {
         net_inum: net.offset("ns.inum", 4)?,
         skb_begin: 0,
         task_comm: task.offset("comm", 16)?,
+        dev_egress: [
+            // Since 6.6, and up to 6.5 (include/linux/netdevice.h).
+            one_of(&device, &["tcx_egress", "miniq_egress"])?,
+            one_of(&device, &["nf_hooks_egress"])?,
+        ],
         skb_next: skb.offset("next", 8)?,
         skb_protocol: skb.offset("protocol", 2)?,
         skb_network_header: skb.offset("network_header", 2)?,
@@ -126,6 +131,16 @@ pub fn layout(btf: &Btf) -> Result<Layout, LayoutError> {
     }
     (layout.skb_begin, layout.skb_window) = skb_window(&layout);
     Ok(layout)
+}
+
+/// The offset of the first of these pointers that the structure has, 0 if it has none.
+fn one_of(structure: &Structure<'_>, fields: &[&'static str]) -> Result<u32, LayoutError> {
+    for &field in fields {
+        if structure.btf.find_member(structure.name, field)?.is_some() {
+            return structure.offset(field, 8);
+        }
+    }
+    Ok(0)
 }
 
 /// From where and how many bytes of the skb hold all its fields, in whole words: each field was

@@ -123,6 +123,13 @@ impl Maps {
         all.map(|block| self.memory(block)).collect()
     }
 
+    /// Lets the kprobe leave frames to the tracepoint, where a program is that copies them cheaper.
+    pub(super) fn defer(&self) {
+        for block in 0..self.division.blocks() {
+            self.memory(block).defer();
+        }
+    }
+
     /// Tells the programs that the capture is over: those that begin after this do nothing.
     pub fn end(&self) {
         for block in 0..self.division.blocks() {

@@ -119,6 +119,11 @@ impl<'m> Memory<'m> {
             .store(first | segments << 32, Ordering::Release);
     }
 
+    /// Lets the kprobe leave frames to the tracepoint that no egress can change in between.
+    pub fn defer(&self) {
+        self.control(word!(defers)).store(1, Ordering::Relaxed);
+    }
+
     /// Tells the writer to write no more.
     pub fn end(&self) {
         self.control(word!(over)).store(1, Ordering::Relaxed);

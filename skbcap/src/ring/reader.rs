@@ -292,6 +292,8 @@ impl<'m> Ring<'m> {
         stats.cut_short += counter(word!(cut_short));
         stats.seen_by_net += counter(word!(seen_by_net));
         stats.left_to_net += counter(word!(left_to_net));
+        stats.deferred += counter(word!(deferred));
+        stats.deferred_seen += counter(word!(deferred_seen));
         stats.doubtful += counter(word!(doubtful)) + counter(word!(marks_lost));
     }
 

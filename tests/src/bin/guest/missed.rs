@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use skbcap_tests::compare::{Some3, compare};
 
 use crate::lab::{Pair, words_of};
@@ -23,6 +24,8 @@ pub(crate) fn missed_softirq() -> Result<()> {
         space.run(&mut words_of(&format!(
             "tc qdisc add dev {device} root netem delay 1ms loss 0.5% limit 10000"
         )))?;
+        // Where egress may come in between, the kprobe copies the frame itself, and takes longer.
+        space.sh(&format!("tc qdisc add dev {device} clsact"))?;
     }
     let words = "--netns all -i va -i vb -B 32768";
     let start = |hook: Hook, name, snaplen| {
@@ -78,8 +81,13 @@ pub(crate) fn missed_map_calls() -> Result<()> {
         ))
     };
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
+        for cpu in 0..thread::available_parallelism().map_or(1, usize::from) {
+            let (map, is_over) = (&map, &is_over);
+            scope.spawn(move || {
+                // One to each CPU, so that none of the senders has one to itself.
+                let mut cpus = CpuSet::new();
+                cpus.set(cpu);
+                sched_setaffinity(None, &cpus).expect("a CPU that is there");
                 while !is_over.load(Ordering::Relaxed) {
                     map.look_up();
                 }
