@@ -43,6 +43,7 @@ impl Form {
     }
 
     /// The link type of an interface's frames; [`None`] if they can't be written.
+    #[inline]
     pub(super) fn link_type(&self, interface: &Interface) -> Option<LinkType> {
         if self.is_sll2 {
             // The header tells the device's type, which must be a fact.
@@ -62,11 +63,22 @@ impl Form {
     }
 
     /// The frame's bytes as a file of that link type has them, and how many they were uncut.
+    #[inline]
     pub(super) fn bytes<'a>(
         &'a mut self,
         frame: &Frame<'a>,
         link_type: LinkType,
     ) -> (&'a [u8], u32) {
+        match link_type {
+            LinkType::LINUX_SLL2 | LinkType::CAN_SOCKETCAN | LinkType::NETLINK => {
+                self.rewritten(frame, link_type)
+            }
+            _ => (frame.data, frame.header.len),
+        }
+    }
+
+    #[inline(never)]
+    fn rewritten<'a>(&'a mut self, frame: &Frame<'a>, link_type: LinkType) -> (&'a [u8], u32) {
         let (header, scratch) = (frame.header, &mut self.scratch);
         let len = header.len;
         match link_type {

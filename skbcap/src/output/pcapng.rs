@@ -143,19 +143,22 @@ impl Sink for Pcapng {
         };
         let (data, len) = self.form.bytes(frame, link_type);
         let options = self.senders.options(frame);
-        let interfaces = &self.interfaces;
-        let unreadable = self.files.with(link_type, |file| {
-            let interface = file.interface(interfaces, &seen, link_type, wall_ns)?;
-            file.packet(&Packet {
+        let file = self.files.of(link_type)?;
+        let written = match file.interface(&self.interfaces, &seen, link_type, wall_ns) {
+            Ok(interface) => file.packet(&Packet {
                 interface,
                 time_ns: wall_ns,
                 data,
                 len,
                 options,
                 dropped: seen.dropped,
-            })?;
-            Ok(file.unreadable())
-        })?;
+            }),
+            Err(error) => Err(error),
+        };
+        let unreadable = file.unreadable();
+        if let Err(error) = written {
+            return Err(self.files.error(link_type, error));
+        }
         if let Some(why) = unreadable {
             self.warn(why, &seen);
         }

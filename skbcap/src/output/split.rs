@@ -47,19 +47,24 @@ impl Files {
         })))
     }
 
-    /// Hands over the file for packets of a link type, which is made if there is none yet.
+    /// The file for packets of a link type, which is made if there is none yet.
     #[inline]
-    pub(super) fn with<T>(
-        &mut self,
-        kind: LinkType,
-        write: impl FnOnce(&mut CaptureFile) -> io::Result<T>,
-    ) -> io::Result<T> {
+    pub(super) fn of(&mut self, kind: LinkType) -> io::Result<&mut CaptureFile> {
         match self {
-            Self::One(file) => write(file),
-            Self::Split(split) => {
-                let file = split.part(kind)?;
-                write(file).map_err(|error| named(file, error))
-            }
+            Self::One(file) => Ok(file),
+            Self::Split(split) => split.part(kind),
+        }
+    }
+
+    /// An error of the file for a link type, which names it where there are several.
+    #[cold]
+    pub(super) fn error(&self, kind: LinkType, source: io::Error) -> io::Error {
+        match self {
+            Self::One(_) => source,
+            Self::Split(split) => match split.parts().find(|(known, _)| *known == kind) {
+                Some((_, file)) => named(file, source),
+                None => source,
+            },
         }
     }
 
