@@ -20,6 +20,7 @@ mod limits;
 mod program;
 mod recordings;
 mod report;
+mod shapes;
 mod skbcap;
 mod tcp;
 mod udp;
@@ -79,6 +80,8 @@ const TESTS: &[Test] = &[
     ),
     ("wallclock", "seconds=180", clock::wallclock),
     ("clock_step", "seconds=180", clock::clock_step),
+    ("shapes", "seconds=600 memory=4096 on=6.12", shapes::all),
+    ("some_shapes", "seconds=180 off=6.12", shapes::some),
     (
         "icount_capture",
         "alone seconds=900",
