@@ -18,10 +18,10 @@ pub const SHARED_INFO_WINDOW: usize = 64;
 pub struct Config {
     /// [`crate::VERSION`].
     pub version: u32,
-    /// Possible CPUs: there is a control block for each.
+    /// Possible CPUs: there are two control blocks for each.
     pub cpus: u32,
-    /// Segments of each ring.
-    pub segments: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Nominal bytes of a segment: a record begins below this.
     pub segment_len: u32,
     /// The most bytes of a frame to capture: at least 1, at most [`crate::MAX_SNAPLEN`].
@@ -36,6 +36,29 @@ pub struct Config {
     pub interfaces: [[u8; 16]; MAX_INTERFACES],
     /// Where things lie in this kernel's structures.
     pub layout: Layout,
+    /// Which numbers its types have.
+    pub types: Types,
+}
+
+/// Numbers of types in the running kernel's BTF. All zero where there is no use for them: before
+/// Linux 6.2.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Types {
+    /// `struct sk_buff`.
+    pub sk_buff: u32,
+    /// `struct skb_shared_info`.
+    pub skb_shared_info: u32,
+    /// `struct task_struct`.
+    pub task_struct: u32,
+    /// Any structure whose first field is an integer of four bytes.
+    pub word32: u32,
+    /// Any structure whose first field is a pointer.
+    pub word64: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Offsets in bytes and sizes in the running kernel, from its BTF.
@@ -109,18 +132,26 @@ pub struct Layout {
     pub skb_begin: u32,
     /// `task_struct.comm`.
     pub task_comm: u32,
+    /// `net_device`'s pointers to what egress does to its frames, tc's and nft's; 0 where this kernel
+    /// has none.
+    pub dev_egress: [u32; 2],
     /// `sk_buff.next`: the skb after this one in a `frag_list`.
     pub skb_next: u32,
+    /// `sk_buff.protocol`, big-endian.
+    pub skb_protocol: u32,
+    /// `sk_buff.network_header`, 2 bytes, an offset from `head`.
+    pub skb_network_header: u32,
     /// Zero.
     pub reserved: u32,
 }
 
 const _: () = {
     use core::mem::{offset_of, size_of};
-    assert!(size_of::<Layout>() == 144);
+    assert!(size_of::<Layout>() == 160);
     assert!(offset_of!(Layout, page_size_of) == 16);
     assert!(offset_of!(Layout, net_inum) == 124);
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
-    assert!(size_of::<Config>() == 432);
+    assert!(size_of::<Types>() == 24);
+    assert!(size_of::<Config>() == 472);
 };

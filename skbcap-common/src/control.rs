@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::config::{SHARED_INFO_WINDOW, SKB_WINDOW};
 
-/// [`Control::ring`] of a CPU that has none (it came online after the start).
+/// [`Control::first_segment`] of a CPU that has no ring (it came online after the start).
 pub const NO_RING: u32 = u32::MAX;
 
 /// [`Control::busy_since_ns`] before the clock was read.
@@ -19,12 +19,23 @@ pub const MAX_FRAGS: usize = 45;
 /// Room for them: a power of two, so that an index can be bounded by a mask.
 pub const FRAGS_ROOM: usize = 64;
 
+/// In a mark: the kprobe left the frame to the tracepoint. An skb's address is a multiple of 8.
+pub const DEFERRED: u64 = 1;
+
+/// Sets of [`Control::marks`].
+pub const MARK_SETS: usize = 16;
+
+/// Marks in each of them.
+pub const MARK_WAYS: usize = 4;
+
 /// Entries of a ring's table of drops by interface.
 pub const INTERFACE_DROPS: usize = 256;
 
-/// One ring's control block. There is one for each possible CPU of each hook.
+/// One ring's control block. There are two for each possible CPU: number `cpu` for the frames that
+/// it sends, and number `cpus + cpu` for those that it sends while a program is in the middle of
+/// another one ([`crate::Flags::SECOND_RING`]).
 ///
-/// The first 128 bytes are written by the program on the ring's own CPU only, the next 128 by
+/// The first 128 bytes are written by programs on the ring's own CPU only, the next 128 by
 /// userspace only, so that no cache line has two writers. Each word is aligned and written whole;
 /// counters grow and wrap.
 ///
@@ -38,11 +49,14 @@ pub struct Control {
     /// 0 while no frame is being taken; else no record that is still to come from this ring is
     /// older than this time (`CLOCK_MONOTONIC`, ns), or [`BUSY_TIME_UNKNOWN`].
     pub busy_since_ns: u64,
+    /// The address of the skb that the kprobe on this CPU saw last, until the tracepoint has seen it
+    /// too, else 0; with [`DEFERRED`] if the kprobe left it to the tracepoint to take the frame.
+    pub marked: u64,
     /// The `wake_at` for which the doorbell was rung last.
     pub rang_at: u64,
     /// The sequence number of the next frame that passes the filters.
     pub sequence: u64,
-    /// Frames that the hook took up, which is every one but those in `dropped_busy`.
+    /// Frames that a hook took up, which is every one but those in `dropped_busy`.
     pub seen: u64,
     /// Frames of other namespaces or interfaces than were asked for.
     pub filtered: u64,
@@ -60,19 +74,31 @@ pub struct Control {
     pub drops_unlisted: u64,
     /// Frames dropped because their skb itself could not be read. Not known to happen.
     pub unreadable: u64,
-    /// Zero.
-    pub reserved_kernel: [u64; 3],
+    /// Of `seen`: frames that the kprobe had missed, and the net under it took.
+    pub seen_by_net: u64,
+    /// Times that the kprobe's program left a frame to the net, because the CPU was busy.
+    pub left_to_net: u64,
     /// Everything before this was read and may be overwritten ([`crate::Position`]).
     pub tail: u64,
     /// Ring the doorbell once `head` reaches this; [`NEVER`] while the reader is awake.
     pub wake_at: u64,
     /// The address of this CPU's `__preempt_count`, 0 if it is not known.
     pub preempt_count_addr: u64,
-    /// Which ring's segments this CPU writes to, or [`NO_RING`].
-    pub ring: u32,
+    /// The address of this CPU's `current_kprobe`, 0 if it is not known.
+    pub current_kprobe_addr: u64,
+    /// The address of this CPU's `bpf_prog_active`, 0 if it is not known.
+    pub bpf_prog_active_addr: u64,
+    /// Not 0: the capture is over, and the programs are to do nothing.
+    pub over: u64,
+    /// The number of this ring's first segment, or [`NO_RING`].
+    pub first_segment: u32,
+    /// How many segments it has.
+    pub segments: u32,
+    /// Not 0: the kprobe may leave frames to the tracepoint that no egress can change in between.
+    pub defers: u64,
     /// Zero.
-    pub reserved_user: [u32; 25],
-    /// The program's own, as are the next two: a copy of the skb's first bytes.
+    pub reserved_user: [u64; 8],
+    /// The program's own, as is all that follows: a copy of the skb's first bytes.
     pub skb: [u64; SKB_WINDOW / 8],
     /// A copy of the first bytes of `skb_shared_info`.
     pub shared_info: [u64; SHARED_INFO_WINDOW / 8],
@@ -80,8 +106,24 @@ pub struct Control {
     pub frags: [u64; 2 * FRAGS_ROOM],
     /// Where the walk over the skb's parts is.
     pub walk: Walk,
+    /// The skb's address, for a program that was given a pointer it may not calculate with.
+    pub skb_addr: u64,
+    /// Times that a frame was sent again, under the same address, though the tracepoint had never
+    /// seen it: it was dropped or redirected at egress.
+    pub vanished: u64,
+    /// Frames that were taken for seen by the kprobe, or for missed, without proof.
+    pub doubtful: u64,
+    /// Marks that were given up for newer ones.
+    pub marks_lost: u64,
+    /// Frames that the kprobe left to the tracepoint.
+    pub deferred: u64,
+    /// Those of them that the tracepoint took up.
+    pub deferred_seen: u64,
     /// Zero.
-    pub reserved_scratch: [u64; 7],
+    pub reserved_scratch: u64,
+    /// What was in `marked` when the kprobe took up the next frame: [`MARK_SETS`] sets, the newest
+    /// mark first in each, 0 where there is none.
+    pub marks: [u64; MARK_SETS * MARK_WAYS],
 }
 
 /// The program's own: how far the copy of one frame has come. In memory, not in registers, because
@@ -129,6 +171,13 @@ pub type InterfaceDropsTable = [InterfaceDrops; INTERFACE_DROPS];
 /// Entries tried before a drop counts as unlisted.
 pub const INTERFACE_DROPS_PROBES: usize = 16;
 
+/// The set of [`Control::marks`] for a mark.
+#[inline(always)]
+#[must_use]
+pub const fn mark_set(mark: u64) -> usize {
+    ((mark & !DEFERRED).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % MARK_SETS
+}
+
 /// Where the search for an interface's drops begins.
 #[inline(always)]
 #[must_use]
@@ -138,15 +187,17 @@ pub const fn interface_drops_slot(netns: u32, ifindex: u32) -> usize {
 
 const _: () = {
     use core::mem::{align_of, offset_of, size_of};
-    assert!(size_of::<Control>() == 1728);
+    assert!(size_of::<Control>() == 2240);
     assert!(align_of::<Control>() == 64);
     assert!(offset_of!(Control, head) == 0);
-    assert!(offset_of!(Control, seen) == 32);
-    assert!(offset_of!(Control, unreadable) == 96);
+    assert!(offset_of!(Control, seen) == 40);
+    assert!(offset_of!(Control, unreadable) == 104);
+    assert!(offset_of!(Control, left_to_net) == 120);
     assert!(offset_of!(Control, tail) == 128);
     assert!(offset_of!(Control, wake_at) == 136);
     assert!(offset_of!(Control, preempt_count_addr) == 144);
-    assert!(offset_of!(Control, ring) == 152);
+    assert!(offset_of!(Control, over) == 168);
+    assert!(offset_of!(Control, first_segment) == 176);
     assert!(offset_of!(Control, skb) == 256);
     assert!(size_of::<InterfaceDrops>() == 16);
     assert!(size_of::<InterfaceDropsTable>() == 4096);

@@ -7,6 +7,8 @@
 
 pub mod config;
 pub mod control;
+pub mod kfunc;
+pub mod note;
 pub mod peek;
 pub mod position;
 pub mod record;

@@ -16,6 +16,10 @@ pub enum Hook {
     Kprobe = 1,
     /// The tracepoint `net_dev_queue`, inside the same function, after egress tc and nft.
     Queue = 2,
+    /// The same tracepoint as a net under the kprobe: the frame is one that the kprobe missed.
+    Net = 3,
+    /// The tracepoint `net_dev_start_xmit`, when the driver gets the frame: where tcpdump listens.
+    Xmit = 4,
 }
 
 impl Hook {
@@ -25,6 +29,8 @@ impl Hook {
         match byte {
             1 => Some(Self::Kprobe),
             2 => Some(Self::Queue),
+            3 => Some(Self::Net),
+            4 => Some(Self::Xmit),
             _ => None,
         }
     }
@@ -74,6 +80,12 @@ impl Flags {
     pub const CUT_SNAPLEN: Self = Self(1 << 4);
     /// A fact of the device (name, type, namespace) could not be read and is zero.
     pub const DEVICE_UNREADABLE: Self = Self(1 << 5);
+    /// The record was written to its CPU's second ring: the CPU was in the middle of another frame.
+    pub const SECOND_RING: Self = Self(1 << 6);
+    /// Who was current, and in which context, was noted when this very skb passed `net_dev_queue`.
+    pub const NOTED_SKB: Self = Self(1 << 7);
+    /// The same of the last frame of this frame's socket that passed there.
+    pub const NOTED_SOCKET: Self = Self(1 << 8);
 
     /// Whether every bit of `other` is set.
     #[must_use]
@@ -113,7 +125,7 @@ pub struct RecordHeader {
     pub ip_summed: u8,
     /// `CLOCK_MONOTONIC` in nanoseconds (`bpf_ktime_get_ns`), read when the hook was entered.
     pub time_ns: u64,
-    /// Counts the frames this CPU and hook wanted (captured or dropped), from 0: a gap is a drop.
+    /// Counts the frames that were wanted on this ring (captured or dropped), from 0: a gap is a drop.
     pub sequence: u64,
     /// [`Flags`].
     pub flags: u32,
@@ -143,12 +155,15 @@ pub struct RecordHeader {
     pub len: u32,
     /// Bytes of the frame that follow this header.
     pub captured_len: u32,
-    /// Frames of this interface that this CPU and hook had dropped before this one, wrapping.
+    /// Frames of this interface that had been dropped on this ring before this one, wrapping.
     pub dropped: u32,
     /// `skb_shared_info.gso_type`: `SKB_GSO_*` bits.
     pub gso_type: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// `skb->protocol`: an EtherType, or what `ETH_P_*` has besides; 0 where the sender gave none.
+    pub protocol: u16,
+    /// Where the network layer begins, by `skb->network_header`: bytes from the frame's start,
+    /// before any VLAN tag was inserted. Wraps if that lies outside of the frame.
+    pub network_offset: u16,
 }
 
 const _: () = {
@@ -173,7 +188,8 @@ const _: () = {
     assert!(offset_of!(RecordHeader, captured_len) == 104);
     assert!(offset_of!(RecordHeader, dropped) == 108);
     assert!(offset_of!(RecordHeader, gso_type) == 112);
-    assert!(offset_of!(RecordHeader, reserved) == 116);
+    assert!(offset_of!(RecordHeader, protocol) == 116);
+    assert!(offset_of!(RecordHeader, network_offset) == 118);
 };
 
 /// Bytes of a record's header.

@@ -1,7 +1,8 @@
 //! The one copy core: reserve, fill, publish; every frame that is not published is counted.
 //!
-//! A ring has one writer, the program on its own CPU, kept alone by the busy mark: whatever
-//! interrupts it and sends finds the mark and is counted. The reader's side of the protocol, and
+//! A ring has one writer at a time, a program on its own CPU, kept alone by the busy mark: whatever
+//! interrupts it and sends finds the mark, and takes the CPU's second ring ([`crate::net`]) or is
+//! counted. The reader's side of the protocol, and
 //! why the order of the stores matters, stands in skbcap's `ring` module.
 
 use aya_ebpf::{
@@ -19,33 +20,78 @@ use skbcap_common::{
 
 use crate::{
     config::config,
+    copy::{self, Plan},
     filter, identity,
     maps::{CONTROL, DOORBELL, DROPS, SEGMENTS},
     memory::{add, locked_add, opaque},
-    skb::{self, Device, Plan, SharedInfo, Skb, Source},
+    notes,
+    skb::{Device, SharedInfo, Skb},
+    source::Source,
 };
 
 /// Takes the frame at `skb`, if it is wanted and there is room.
 #[inline(always)]
 pub(crate) fn take<S: Source>(skb: u64, hook: Hook) {
-    // SAFETY: none is needed for the helper; the binding is `unsafe` as all of them are.
-    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    let cpu = this_cpu();
     // There is a control block for each possible CPU, so this never returns.
     let Some(control) = CONTROL.get_ptr_mut(cpu) else {
         return;
     };
-    // SAFETY: `control` is a whole, aligned map value for all of this block. Only this CPU's
-    // program writes its first half: the busy mark, set by a locked instruction before anything
-    // else is written, turns away what interrupts this one.
+    // SAFETY: `control` is a whole, aligned map value for all of this block, and this CPU's own.
     unsafe {
-        if read_volatile(&raw const (*control).busy_since_ns) != 0 {
+        if read_volatile(&raw const (*control).over) != 0 {
+            return;
+        }
+        if is_busy(control) {
             locked_add(&raw mut (*control).dropped_busy, 1);
             return;
         }
+        take_into::<S>(skb, hook, cpu, cpu, control);
+    }
+}
+
+/// The CPU that the program runs on.
+#[inline(always)]
+pub(crate) fn this_cpu() -> u32 {
+    // SAFETY: none is needed for the helper; the binding is `unsafe` as all of them are.
+    unsafe { bpf_get_smp_processor_id() as u32 }
+}
+
+/// Whether this CPU is in the middle of a frame for this ring.
+///
+/// # Safety
+///
+/// `control` is a control block of this CPU.
+#[inline(always)]
+pub(crate) unsafe fn is_busy(control: *mut Control) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe { read_volatile(&raw const (*control).busy_since_ns) != 0 }
+}
+
+/// Takes the frame at `skb` into the ring of a control block, which is number `index`.
+///
+/// # Safety
+///
+/// `control` is a control block of this CPU, and not busy. Only this CPU's programs write its first
+/// half: the busy mark, set by a locked instruction before anything else is written, turns away
+/// what interrupts this one.
+#[inline(always)]
+pub(crate) unsafe fn take_into<S: Source>(
+    skb: u64,
+    hook: Hook,
+    cpu: u32,
+    index: u32,
+    control: *mut Control,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
         // From 0 to BUSY_TIME_UNKNOWN. A full barrier: the clock is read after the mark is seen.
         locked_add(&raw mut (*control).busy_since_ns, 1);
+        if matches!(hook, Hook::Net) {
+            add(&raw mut (*control).seen_by_net, 1);
+        }
         add(&raw mut (*control).seen, 1);
-        let busy_since_ns = take_marked::<S>(skb, hook, cpu, control);
+        let busy_since_ns = take_marked::<S>(skb, hook, cpu, index, control);
         // Back to 0, whatever it was. A full barrier: the head above is seen before `wake_at` is
         // read below, so that either the reader sees the record or this sees the reader waiting.
         locked_add(
@@ -60,9 +106,16 @@ pub(crate) fn take<S: Source>(skb: u64, hook: Hook) {
 ///
 /// # Safety
 ///
-/// `control` is this CPU's control block, and its busy mark is set by this very program.
+/// `control` is this CPU's control block number `index`, and its busy mark is set by this very
+/// program.
 #[inline(always)]
-unsafe fn take_marked<S: Source>(skb: u64, hook: Hook, cpu: u32, control: *mut Control) -> u64 {
+unsafe fn take_marked<S: Source>(
+    skb: u64,
+    hook: Hook,
+    cpu: u32,
+    index: u32,
+    control: *mut Control,
+) -> u64 {
     const TIME_UNKNOWN: u64 = skbcap_common::control::BUSY_TIME_UNKNOWN;
     // SAFETY: as the caller promises; see `take`.
     unsafe {
@@ -75,7 +128,7 @@ unsafe fn take_marked<S: Source>(skb: u64, hook: Hook, cpu: u32, control: *mut C
             add(&raw mut (*control).filtered, 1);
             return TIME_UNKNOWN;
         }
-        let Some(shared_info) = SharedInfo::read(skb.shared_info, control) else {
+        let Some(shared_info) = SharedInfo::read::<S>(skb.shared_info, control) else {
             add(&raw mut (*control).unreadable, 1);
             return TIME_UNKNOWN;
         };
@@ -88,7 +141,7 @@ unsafe fn take_marked<S: Source>(skb: u64, hook: Hook, cpu: u32, control: *mut C
         let plan = Plan::new(&skb, &device);
         let head = Position(read_volatile(&raw const (*control).head));
         let Some(record) = reserve(head, &plan, control) else {
-            count_interface_drop(cpu, control, &device);
+            count_interface_drop(index, control, &device);
             return time_ns;
         };
         // All but what the copy tells goes into the header before it, so that little has to be kept
@@ -100,7 +153,7 @@ unsafe fn take_marked<S: Source>(skb: u64, hook: Hook, cpu: u32, control: *mut C
         (*header).time_ns = time_ns;
         (*header).sequence = sequence;
         (*header).cpu = cpu;
-        identity::write_current(header);
+        identity::write_current::<S>(header);
         (*header).socket = skb.socket;
         (*header).skb = skb.address;
         (*header).netns = device.netns;
@@ -109,27 +162,38 @@ unsafe fn take_marked<S: Source>(skb: u64, hook: Hook, cpu: u32, control: *mut C
             .cast::<[u64; 2]>()
             .write(device.name);
         (*header).dev_type = device.kind;
-        (*header).gso_size = shared_info.gso_size;
+        (*header).gso_size = shared_info.gso_size();
         (*header).len = plan.len as u32;
-        (*header).gso_type = shared_info.gso_type;
-        (*header).reserved = 0;
+        (*header).gso_type = shared_info.gso_type();
+        (*header).protocol = skb.protocol;
+        (*header).network_offset = skb.network_offset;
         let socket_flag = if skb.socket == 0 {
             Flags::default()
         } else {
             Flags::HAS_SOCKET
         };
-        write_volatile(&raw mut (*header).flags, device.flags.union(socket_flag).0);
+        let ring_flag = if index == cpu {
+            Flags::default()
+        } else {
+            Flags::SECOND_RING
+        };
+        let flags = device.flags.union(socket_flag).union(ring_flag);
+        write_volatile(&raw mut (*header).flags, flags.0);
 
         let to = record.add(HEADER_LEN as usize);
-        let copied = skb::copy(to, &skb, &shared_info, &plan, control, cpu);
+        let copied = copy::copy::<S>(to, &skb, shared_info, &plan, control, index);
         let record_len = record_len(copied.len as u32);
         (*header).record_len = record_len;
         (*header).captured_len = copied.len as u32;
         // Behind the copy: 5.10 would follow it anew for each way out of these two.
         (*header).context =
-            identity::context(read_volatile(&raw const (*control).preempt_count_addr)) as u8;
-        (*header).dropped = interface_drops(cpu, control, &device);
-        (*header).flags = read_volatile(&raw const (*header).flags) | copied.flags.0;
+            identity::context::<S>(read_volatile(&raw const (*control).preempt_count_addr)) as u8;
+        let mut found = Flags::default();
+        if hook as u8 == Hook::Xmit as u8 {
+            found = notes::apply(header, &skb, control);
+        }
+        (*header).dropped = interface_drops(index, control, &device);
+        (*header).flags = read_volatile(&raw const (*header).flags) | copied.flags.0 | found.0;
         let flags = copied.flags;
         add(&raw mut (*control).captured, 1);
         if flags.is_cut_short() {
@@ -152,9 +216,9 @@ unsafe fn reserve(head: Position, plan: &Plan, control: *mut Control) -> Option<
     // SAFETY: as the caller promises.
     unsafe {
         let tail = Position(read_volatile(&raw const (*control).tail));
-        let ring = read_volatile(&raw const (*control).ring);
-        let segments = config!(segments);
-        if ring == NO_RING || segments == 0 {
+        let first_segment = read_volatile(&raw const (*control).first_segment);
+        let segments = read_volatile(&raw const (*control).segments);
+        if first_segment == NO_RING || segments == 0 {
             add(&raw mut (*control).dropped_no_ring, 1);
             return None;
         }
@@ -163,7 +227,7 @@ unsafe fn reserve(head: Position, plan: &Plan, control: *mut Control) -> Option<
             return None;
         }
         let offset = opaque(head.offset().into());
-        let segment = SEGMENTS.get_ptr_mut(ring * segments + head.segment() % segments);
+        let segment = SEGMENTS.get_ptr_mut(first_segment + head.segment() % segments);
         let (Some(segment), true) = (segment, offset < u64::from(config!(segment_len))) else {
             // The loader gives each ring its segments, and positions stay below a segment's length.
             add(&raw mut (*control).dropped_no_ring, 1);
@@ -201,10 +265,16 @@ unsafe fn ring_doorbell(control: *mut Control) {
 ///
 /// `control` is this CPU's control block, and its busy mark is set by this very program.
 #[inline(always)]
-unsafe fn count_interface_drop(cpu: u32, control: *mut Control, device: &Device) {
+unsafe fn count_interface_drop(index: u32, control: *mut Control, device: &Device) {
     // SAFETY: as the caller promises; the tables have one writer, as the control block has.
     unsafe {
-        if let Some((table, slot)) = find_interface(cpu, device) {
+        // A device that can't be read has no ifindex, as a free entry.
+        let place = if device.ifindex == 0 {
+            None
+        } else {
+            find_interface(index, device)
+        };
+        if let Some((table, slot)) = place {
             let entry = &raw mut (*table)[slot];
             add(&raw mut (*entry).dropped, 1);
             write_volatile(&raw mut (*entry).netns, device.netns);
@@ -222,7 +292,7 @@ unsafe fn count_interface_drop(cpu: u32, control: *mut Control, device: &Device)
 ///
 /// As [`count_interface_drop`].
 #[inline(always)]
-unsafe fn interface_drops(cpu: u32, control: *mut Control, device: &Device) -> u32 {
+unsafe fn interface_drops(index: u32, control: *mut Control, device: &Device) -> u32 {
     // SAFETY: as the caller promises.
     unsafe {
         let dropped = read_volatile(&raw const (*control).dropped_ring_full)
@@ -230,17 +300,17 @@ unsafe fn interface_drops(cpu: u32, control: *mut Control, device: &Device) -> u
         if dropped == 0 {
             return 0;
         }
-        match find_interface(cpu, device) {
+        match find_interface(index, device) {
             Some((table, slot)) => read_volatile(&raw const (*table)[slot].dropped) as u32,
             None => 0,
         }
     }
 }
 
-/// The table of this CPU, and where in it the interface stands or may be put.
+/// The table of the control block `index`, and where in it the interface stands or may be put.
 #[inline(always)]
-fn find_interface(cpu: u32, device: &Device) -> Option<(*mut InterfaceDropsTable, usize)> {
-    let table = DROPS.get_ptr_mut(cpu)?;
+fn find_interface(index: u32, device: &Device) -> Option<(*mut InterfaceDropsTable, usize)> {
+    let table = DROPS.get_ptr_mut(index)?;
     let start = interface_drops_slot(device.netns, device.ifindex);
     let mut probe = 0;
     while probe < INTERFACE_DROPS_PROBES {

@@ -7,13 +7,19 @@
 #![feature(asm_experimental_arch)]
 
 mod config;
+mod copy;
 mod emit;
 mod filter;
 mod identity;
+mod kfunc;
 mod maps;
+mod marks;
 mod memory;
+mod net;
+mod notes;
 mod peek;
 mod skb;
+mod source;
 
 use aya_ebpf::{
     macros::{btf_tracepoint, kprobe, raw_tracepoint},
@@ -21,13 +27,22 @@ use aya_ebpf::{
 };
 use skbcap_common::Hook;
 
-use crate::skb::{ByAddress, ByType};
+use crate::source::{ByAddress, ByCast, ByTrust, ByType};
 
 /// At the entry of `__dev_queue_xmit(skb, sb_dev)`: `skb->data` is the start of the frame.
 #[kprobe]
 fn dev_queue_xmit(ctx: ProbeContext) -> u32 {
     if let Some(skb) = ctx.arg::<*const u8>(0) {
-        emit::take::<ByAddress>(skb as u64, Hook::Kprobe);
+        net::take_and_mark::<ByAddress>(skb as u64);
+    }
+    0
+}
+
+/// The same from Linux 6.2 on.
+#[kprobe]
+fn dev_queue_xmit_cast(ctx: ProbeContext) -> u32 {
+    if let Some(skb) = ctx.arg::<*const u8>(0) {
+        net::take_and_mark::<ByCast>(skb as u64);
     }
     0
 }
@@ -37,6 +52,62 @@ fn dev_queue_xmit(ctx: ProbeContext) -> u32 {
 fn net_dev_queue(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     emit::take::<ByType>(skb as u64, Hook::Queue);
+    0
+}
+
+/// The same from Linux 6.11 on.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn net_dev_queue_trust(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    emit::take::<ByTrust>(skb as u64, Hook::Queue);
+    0
+}
+
+/// At the same tracepoint, but only what the kprobe has missed.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn net(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    net::take_missed::<ByType>(skb as u64);
+    0
+}
+
+/// The same from Linux 6.11 on.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn net_trust(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    net::take_missed::<ByTrust>(skb as u64);
+    0
+}
+
+/// At `trace_net_dev_start_xmit(skb, dev)`, where the driver gets the frame: tcpdump's place.
+#[btf_tracepoint(function = "net_dev_start_xmit")]
+fn start_xmit(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    emit::take::<ByType>(skb as u64, Hook::Xmit);
+    0
+}
+
+/// The same from Linux 6.11 on.
+#[btf_tracepoint(function = "net_dev_start_xmit")]
+fn start_xmit_trust(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    emit::take::<ByTrust>(skb as u64, Hook::Xmit);
+    0
+}
+
+/// At `net_dev_queue`, for the two above: who sends.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn note(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    notes::write::<ByType>(skb as u64);
+    0
+}
+
+/// The same from Linux 6.11 on.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn note_trust(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    notes::write::<ByTrust>(skb as u64);
     0
 }
 

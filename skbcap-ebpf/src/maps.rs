@@ -9,9 +9,9 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
-use skbcap_common::{Control, Peek, control::InterfaceDropsTable};
+use skbcap_common::{Control, Peek, control::InterfaceDropsTable, note::Note};
 
-/// A control block for each possible CPU. The loader sets the number of entries.
+/// Two control blocks for each possible CPU ([`Control`]). The loader sets the number of entries.
 #[map]
 pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -23,6 +23,15 @@ pub(crate) static DROPS: Array<InterfaceDropsTable> = Array::with_max_entries(1,
 /// here only has to be one.
 #[map]
 pub(crate) static SEGMENTS: Array<[u8; 4096]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Notes by skb. The loader sets the number of entries: [`skbcap_common::note::NOTES`] where they
+/// are kept.
+#[map]
+pub(crate) static NOTES: Array<Note> = Array::with_max_entries(1, 0);
+
+/// Notes by socket. The loader sets the number of entries.
+#[map]
+pub(crate) static SOCKETS: Array<Note> = Array::with_max_entries(1, 0);
 
 /// Eight bytes through here wake userspace.
 #[map]

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use skbcap_common::{Context, Flags};
+use skbcap_common::{Context, Flags, Hook};
 
 use crate::decode::Frame;
 use crate::escape::{escape_into, unescape};
@@ -24,8 +24,22 @@ pub struct Annotation<Name> {
     pub tgid: u32,
     /// `ctx=`: what the CPU was doing.
     pub context: Context,
+    /// `via=`: how it is known who was current when the frame was sent, if not by looking when it
+    /// was captured.
+    pub via: Option<Via>,
+    /// `hook=net`: the kprobe missed the frame, and the net under it took it.
+    pub net: bool,
     /// `cut=`: why the bytes end early, if not by the snapshot length.
     pub cut: Option<Cut>,
+}
+
+/// How a frame of `--hook xmit` was recognised as one that was seen when it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// `skb`: it is the same skb.
+    Skb,
+    /// `socket`: it is of the same socket.
+    Socket,
 }
 
 /// Why a frame lost bytes to something else than the snapshot length.
@@ -62,6 +76,8 @@ impl<'a> Annotation<&'a [u8]> {
             pid: frame.header.pid,
             tgid: frame.header.tgid,
             context: frame.context(),
+            via: Via::of(flags),
+            net: frame.hook() == Hook::Net,
             cut,
         }
     }
@@ -73,6 +89,8 @@ impl<'a> Annotation<&'a [u8]> {
             pid,
             tgid,
             context,
+            via,
+            net,
             cut,
         } = self;
         line.clear();
@@ -84,64 +102,15 @@ impl<'a> Annotation<&'a [u8]> {
             " pid={pid} tgid={tgid} ctx={}",
             context_word(*context)
         );
+        if let Some(via) = via {
+            let _ = write!(line, " via={}", via.word());
+        }
+        if *net {
+            line.push_str(" hook=net");
+        }
         if let Some(cut) = cut {
             let _ = write!(line, " cut={}", cut.word());
         }
-    }
-}
-
-/// Comments of the last senders, so that each is written once and not for every frame.
-#[derive(Debug)]
-pub struct Comments {
-    /// By the thread and its context, the latest of those that share a place.
-    known: Vec<(Key, String)>,
-}
-
-/// All that a comment is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Key {
-    comm: u128,
-    pid: u32,
-    tgid: u32,
-    context: u8,
-    flags: u32,
-}
-
-impl Comments {
-    const PLACES: usize = 256;
-
-    /// None yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            known: vec![(Key::default(), String::new()); Self::PLACES],
-        }
-    }
-
-    /// The comment of a frame.
-    pub fn of(&mut self, frame: &Frame<'_>) -> &str {
-        let header = frame.header;
-        let key = Key {
-            comm: u128::from_ne_bytes(header.comm),
-            pid: header.pid,
-            tgid: header.tgid,
-            context: header.context,
-            flags: header.flags,
-        };
-        let place = (header.pid as usize * 4 + usize::from(header.context % 4)) % Self::PLACES;
-        let (known, comment) = &mut self.known[place];
-        // No comment is empty.
-        if *known != key || comment.is_empty() {
-            Annotation::of(frame).write(comment);
-            *known = key;
-        }
-        comment
-    }
-}
-
-impl Default for Comments {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -171,17 +140,55 @@ impl Annotation<Vec<u8>> {
         let context = value("ctx")
             .and_then(context_of)
             .ok_or(ParseError { key: "ctx" })?;
-        let cut = match words.find_map(|word| word.strip_prefix("cut=")) {
-            None => None,
-            Some(word) => Some(Cut::of_word(word).ok_or(ParseError { key: "cut" })?),
-        };
+        let (mut via, mut net, mut cut) = (None, false, None);
+        for word in words {
+            if let Some(word) = word.strip_prefix("via=") {
+                via = Some(Via::of_word(word).ok_or(ParseError { key: "via" })?);
+            } else if let Some(hook) = word.strip_prefix("hook=") {
+                net = hook == "net";
+                if !net {
+                    return Err(ParseError { key: "hook" });
+                }
+            } else if let Some(word) = word.strip_prefix("cut=") {
+                cut = Some(Cut::of_word(word).ok_or(ParseError { key: "cut" })?);
+            }
+        }
         Ok(Self {
             comm,
             pid,
             tgid,
             context,
+            via,
+            net,
             cut,
         })
+    }
+}
+
+impl Via {
+    fn of(flags: Flags) -> Option<Self> {
+        if flags.contains(Flags::NOTED_SKB) {
+            Some(Self::Skb)
+        } else if flags.contains(Flags::NOTED_SOCKET) {
+            Some(Self::Socket)
+        } else {
+            None
+        }
+    }
+
+    /// As it stands behind `via=`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Skb => "skb",
+            Self::Socket => "socket",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Self> {
+        [Self::Skb, Self::Socket]
+            .into_iter()
+            .find(|via| via.word() == word)
     }
 }
 
@@ -236,13 +243,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn line(comm: &[u8], cut: Option<Cut>) -> String {
+    fn line(comm: &[u8], net: bool, cut: Option<Cut>) -> String {
         let mut line = "what was there before".to_owned();
         Annotation {
             comm,
             pid: 2214,
             tgid: 2211,
             context: Context::Task,
+            via: None,
+            net,
             cut,
         }
         .write(&mut line);
@@ -251,26 +260,33 @@ mod tests {
 
     #[test]
     fn the_keys_stand_in_their_order() {
-        assert_eq!(line(b"curl", None), "comm=curl pid=2214 tgid=2211 ctx=task");
         assert_eq!(
-            line(b"curl", Some(Cut::Bound)),
+            line(b"curl", false, None),
+            "comm=curl pid=2214 tgid=2211 ctx=task"
+        );
+        assert_eq!(
+            line(b"curl", false, Some(Cut::Bound)),
             "comm=curl pid=2214 tgid=2211 ctx=task cut=bound"
+        );
+        assert_eq!(
+            line(b"curl", true, Some(Cut::Bound)),
+            "comm=curl pid=2214 tgid=2211 ctx=task hook=net cut=bound"
         );
     }
 
     #[test]
     fn a_process_cannot_forge_a_key() {
         assert_eq!(
-            line(b"x pid=1", None),
+            line(b"x pid=1", false, None),
             r"comm=x\x20pid\x3d1 pid=2214 tgid=2211 ctx=task"
         );
         assert_eq!(
-            line(b"x\npid=1", None),
+            line(b"x\npid=1", false, None),
             r"comm=x\x0apid\x3d1 pid=2214 tgid=2211 ctx=task"
         );
-        assert_eq!(line(b"", None), "comm= pid=2214 tgid=2211 ctx=task");
+        assert_eq!(line(b"", false, None), "comm= pid=2214 tgid=2211 ctx=task");
         assert_eq!(
-            line("café".as_bytes(), None),
+            line("café".as_bytes(), false, None),
             "comm=café pid=2214 tgid=2211 ctx=task"
         );
     }
@@ -285,6 +301,8 @@ mod tests {
                 pid: 1,
                 tgid: 2,
                 context: Context::Softirq,
+                via: None,
+                net: false,
                 cut: Some(Cut::Unreadable),
             })
         );
@@ -302,6 +320,8 @@ mod tests {
             ("comm=a pid=1 tgid=4294967296 ctx=task", "tgid"),
             ("comm=a pid=1 tgid=1 ctx=nmi", "ctx"),
             ("comm=a pid=1 tgid=1 ctx=task cut=short", "cut"),
+            ("comm=a pid=1 tgid=1 ctx=task hook=kprobe", "hook"),
+            ("comm=a pid=1 tgid=1 ctx=task via=hearsay", "via"),
         ] {
             assert_eq!(
                 Annotation::parse(comment),
@@ -318,14 +338,16 @@ mod tests {
             pid: u32,
             tgid: u32,
             context in 0u8..4,
+            via in proptest::option::of(prop_oneof![Just(Via::Skb), Just(Via::Socket)]),
+            net: bool,
             cut in proptest::option::of(prop_oneof![Just(Cut::Unreadable), Just(Cut::Bound)]),
         ) {
             let context = Context::from_byte(context);
             let mut line = String::new();
-            Annotation { comm: comm.as_slice(), pid, tgid, context, cut }.write(&mut line);
+            Annotation { comm: comm.as_slice(), pid, tgid, context, via, net, cut }.write(&mut line);
             prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
-            prop_assert_eq!(line.split(' ').count(), 4 + usize::from(cut.is_some()));
-            prop_assert_eq!(Annotation::parse(&line), Ok(Annotation { comm, pid, tgid, context, cut }));
+            prop_assert_eq!(line.split(' ').count(), 4 + usize::from(via.is_some()) + usize::from(net) + usize::from(cut.is_some()));
+            prop_assert_eq!(Annotation::parse(&line), Ok(Annotation { comm, pid, tgid, context, via, net, cut }));
         }
 
         #[test]

@@ -25,6 +25,7 @@ Examples:
   skbcap --netns all -i any          every network namespace, containers too
   skbcap --check                     what this machine offers, and what it lacks
   skbcap diff out.pcapng dump.pcap   whether two captures hold the same frames
+  skbcap verify out.pcapng           whether a capture's own counts add up
 
 Exit status:
   0  all went well, Ctrl-C and a closed pipe included
@@ -45,7 +46,7 @@ Exit status:
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
     subcommand_value_name = "COMMAND",
-    override_usage = "skbcap [OPTIONS]\n       skbcap diff [OPTIONS] OURS THEIRS"
+    override_usage = "skbcap [OPTIONS]\n       skbcap diff [OPTIONS] OURS THEIRS\n       skbcap verify [OPTIONS] FILE..."
 )]
 pub struct Cli {
     /// What to do instead of capturing.
@@ -55,6 +56,24 @@ pub struct Cli {
     /// Write pcapng to FILE instead of printing lines; - is standard output
     #[arg(short = 'w', value_name = "FILE", help_heading = OUTPUT)]
     pub write: Option<PathBuf>,
+
+    /// Link types in the file: each device's own, or LINUX_SLL2's header for all, so that tcpdump
+    /// reads them together [default: device]
+    #[arg(
+        long = "linktype",
+        value_enum,
+        value_name = "device|sll2",
+        default_value_t = LinkTypeChoice::Device,
+        hide_default_value = true,
+        hide_possible_values = true,
+        help_heading = OUTPUT
+    )]
+    pub link_type: LinkTypeChoice,
+
+    /// Write a file for each link type: Ethernet to FILE, raw IP to out.raw.pcapng if FILE is
+    /// out.pcapng, and so on
+    #[arg(long = "split-linktype", help_heading = OUTPUT)]
+    pub split_link_types: bool,
 
     /// Capture on this interface; may be repeated [default: any]
     #[arg(short = 'i', long = "interface", value_name = "IFACE", help_heading = CAPTURE)]
@@ -94,12 +113,13 @@ pub struct Cli {
     )]
     pub buffer_kib: Option<String>,
 
-    /// Take frames by a kprobe on __dev_queue_xmit, or the tracepoint net_dev_queue; auto: the
-    /// kprobe where the kernel has kprobes [default: auto]
+    /// Take frames by a kprobe on __dev_queue_xmit, at the tracepoint net_dev_queue, or at
+    /// net_dev_start_xmit, as tcpdump does; auto: the kprobe where the kernel has kprobes
+    /// [default: auto]
     #[arg(
         long,
         value_enum,
-        value_name = "auto|kprobe|queue",
+        value_name = "auto|kprobe|queue|xmit",
         default_value_t = HookChoice::Auto,
         hide_default_value = true,
         hide_possible_values = true,
@@ -145,6 +165,8 @@ pub struct Cli {
 pub enum Command {
     /// Compare two captures, frame by frame
     Diff(Diff),
+    /// Check whether a capture's own counts add up
+    Verify(Verify),
 }
 
 const DIFF_EXAMPLES: &str = "\
@@ -219,6 +241,48 @@ pub struct Diff {
     pub help: Option<bool>,
 }
 
+/// How frames begin in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LinkTypeChoice {
+    /// As the device has them.
+    #[default]
+    Device,
+    /// With a header that is the same for all devices.
+    Sll2,
+}
+
+const VERIFY_EXAMPLES: &str = "\
+Exit status, the worst of all files:
+  0  each adds up: every block is sound, every frame accounted for
+  1  one does not, or does not say enough to tell
+  2  trouble: not pcapng, or bad usage";
+
+/// Captures to check.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = VERIFY_EXAMPLES,
+    max_term_width = 100,
+    args_override_self = true,
+    disable_help_flag = true
+)]
+pub struct Verify {
+    /// A capture: pcapng, of any program
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// Write all of it as JSON
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+
+    /// Write nothing: the exit status says it
+    #[arg(short = 'q')]
+    pub quiet: bool,
+
+    /// Print this help
+    #[arg(short = 'h', long, action = clap::ArgAction::HelpShort)]
+    pub help: Option<bool>,
+}
+
 /// Where frames are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum HookChoice {
@@ -229,6 +293,8 @@ pub enum HookChoice {
     Kprobe,
     /// The tracepoint `net_dev_queue`.
     Queue,
+    /// The tracepoint `net_dev_start_xmit`.
+    Xmit,
 }
 
 /// What is wrong with a command line, as one line without the command's name.
@@ -287,8 +353,8 @@ mod tests {
     fn errors_fit_one_line_and_say_where_to_look() {
         assert_eq!(
             refused(&["skbcap", "--hook", "tc"]),
-            "invalid value 'tc' for '--hook <auto|kprobe|queue>' \
-             [possible values: auto, kprobe, queue]; see 'skbcap --help'"
+            "invalid value 'tc' for '--hook <auto|kprobe|queue|xmit>' \
+             [possible values: auto, kprobe, queue, xmit]; see 'skbcap --help'"
         );
         assert_eq!(
             refused(&["skbcap", "--hok", "queue"]),

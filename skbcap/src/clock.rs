@@ -220,11 +220,18 @@ impl WallClock {
 
     /// Nanoseconds since 1970 at `monotonic_ns`; times outside what 64 bits hold are clamped.
     #[must_use]
+    #[inline]
     pub fn wall_ns(&self, monotonic_ns: u64) -> u64 {
-        let later = self
-            .offsets
-            .partition_point(|&(from, _)| from <= monotonic_ns);
-        let (_, offset_ns) = self.offsets[later.saturating_sub(1)];
+        let (_, offset_ns) = match self.offsets[..] {
+            // Nearly always: only what was sent before the last step needs the search.
+            [.., last] if last.0 <= monotonic_ns => last,
+            _ => {
+                let later = self
+                    .offsets
+                    .partition_point(|&(from, _)| from <= monotonic_ns);
+                self.offsets[later.saturating_sub(1)]
+            }
+        };
         monotonic_ns.saturating_add_signed(offset_ns)
     }
 }

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use skbcap_common::MAX_SNAPLEN;
 use skbcap_common::config::MAX_INTERFACES;
 
-use crate::cli::Cli;
 pub use crate::cli::HookChoice;
+use crate::cli::{Cli, LinkTypeChoice};
+use crate::sll2;
 
 /// The largest `-B`: 2 GiB, libpcap's own bound (an `int` of bytes).
 pub const MAX_BUFFER_KIB: u64 = 2 << 20;
@@ -24,6 +25,8 @@ const MAX_INTERFACE_NAME: usize = 15;
 pub struct Config {
     /// Where frames go.
     pub output: Output,
+    /// What becomes of different link types in a file.
+    pub link_types: LinkTypes,
     /// Names of the interfaces to capture on; empty for all.
     pub interfaces: Vec<String>,
     /// Frames to write before the end, if there is to be one.
@@ -57,6 +60,18 @@ pub enum Output {
     File(PathBuf),
     /// pcapng on standard output.
     Stdout,
+}
+
+/// What becomes of frames of different link types in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkTypes {
+    /// They stand in one file, each as it is.
+    #[default]
+    Mixed,
+    /// They stand in one file, all behind the same header.
+    Sll2,
+    /// Each has a file of its own.
+    Split,
 }
 
 /// Which network namespaces are captured in.
@@ -103,6 +118,15 @@ pub enum ConfigError {
          a file such as /run/netns/NAME, or a process id"
     )]
     Netns(String),
+    /// `--linktype sll2`, and no file.
+    #[error("--linktype sll2 says how frames are written: add -w FILE, or -w -")]
+    Sll2WithoutFile,
+    /// `--split-linktype`, and no file.
+    #[error("--split-linktype names its files after -w FILE: add one, other than -")]
+    SplitWithoutFile,
+    /// Both of these.
+    #[error("--linktype sll2 leaves one link type, and --split-linktype nothing to split")]
+    Sll2AndSplit,
     /// A filter expression.
     #[error("filter expressions are not offered yet ('{}'): choose by -i, or filter the file", .0.escape_debug())]
     Expression(String),
@@ -130,11 +154,18 @@ impl Config {
         if cli.record.is_some() && cli.replay.is_some() {
             return Err(ConfigError::RecordAndReplay);
         }
+        let output = output(cli.write);
+        let link_types = link_types(cli.link_type, cli.split_link_types, &output)?;
+        let mut snaplen = cli.snaplen.map_or(Ok(MAX_SNAPLEN), snaplen)?;
+        if link_types == LinkTypes::Sll2 {
+            snaplen = snaplen.max(sll2::MIN_SNAPLEN);
+        }
         Ok(Self {
-            output: output(cli.write),
+            output,
+            link_types,
             interfaces: interfaces(cli.interfaces)?,
             count: cli.count.map(count).transpose()?,
-            snaplen: cli.snaplen.map_or(Ok(MAX_SNAPLEN), snaplen)?,
+            snaplen,
             buffer_bytes: cli.buffer_kib.map(buffer_bytes).transpose()?,
             hook: cli.hook,
             netns: cli.netns.as_deref().map_or(Ok(NetnsChoice::Own), netns)?,
@@ -152,6 +183,21 @@ fn output(write: Option<PathBuf>) -> Output {
         None => Output::Print,
         Some(path) if path.as_os_str() == "-" => Output::Stdout,
         Some(path) => Output::File(path),
+    }
+}
+
+fn link_types(
+    choice: LinkTypeChoice,
+    split: bool,
+    output: &Output,
+) -> Result<LinkTypes, ConfigError> {
+    match (choice, split, output) {
+        (LinkTypeChoice::Sll2, true, _) => Err(ConfigError::Sll2AndSplit),
+        (LinkTypeChoice::Sll2, false, Output::Print) => Err(ConfigError::Sll2WithoutFile),
+        (LinkTypeChoice::Sll2, false, _) => Ok(LinkTypes::Sll2),
+        (LinkTypeChoice::Device, true, Output::File(_)) => Ok(LinkTypes::Split),
+        (LinkTypeChoice::Device, true, _) => Err(ConfigError::SplitWithoutFile),
+        (LinkTypeChoice::Device, false, _) => Ok(LinkTypes::Mixed),
     }
 }
 
@@ -245,6 +291,7 @@ mod tests {
             resolve(&[]).unwrap(),
             Config {
                 output: Output::Print,
+                link_types: LinkTypes::Mixed,
                 interfaces: vec![],
                 count: None,
                 snaplen: 262_144,
@@ -271,6 +318,38 @@ mod tests {
             resolve(&["-w", "./-"]).unwrap().output,
             Output::File("./-".into())
         );
+    }
+
+    #[test]
+    fn link_types_need_a_file() {
+        let link_types = |words: &[&str]| resolve(words).map(|config| config.link_types);
+        let split = "--split-linktype";
+        assert_eq!(link_types(&["-w", "a", split]), Ok(LinkTypes::Split));
+        assert_eq!(
+            link_types(&["-w", "-", "--linktype", "sll2"]),
+            Ok(LinkTypes::Sll2)
+        );
+        assert_eq!(link_types(&["--linktype", "device"]), Ok(LinkTypes::Mixed));
+        assert_eq!(
+            link_types(&["--linktype", "sll2"]),
+            Err(ConfigError::Sll2WithoutFile)
+        );
+        for words in [&[split][..], &["-w", "-", split]] {
+            assert_eq!(link_types(words), Err(ConfigError::SplitWithoutFile));
+        }
+        assert_eq!(
+            link_types(&["-w", "a", split, "--linktype", "sll2"]),
+            Err(ConfigError::Sll2AndSplit)
+        );
+    }
+
+    /// A header that is cut has no protocol.
+    #[test]
+    fn sll2s_header_is_never_cut() {
+        let snaplen = |words: &[&str]| resolve(words).unwrap().snaplen;
+        assert_eq!(snaplen(&["-s1", "-w", "a", "--linktype", "sll2"]), 21);
+        assert_eq!(snaplen(&["-s96", "-w", "a", "--linktype", "sll2"]), 96);
+        assert_eq!(snaplen(&["-s1", "-w", "a"]), 1);
     }
 
     #[test]

@@ -124,6 +124,12 @@ impl<'ring> Frame<'ring> {
         Hook::from_byte(self.header.hook).expect("checked by decode")
     }
 
+    /// A number for the ring that the record lay in.
+    #[must_use]
+    pub fn ring(&self) -> u32 {
+        2 * self.header.cpu + u32::from(self.flags().contains(Flags::SECOND_RING))
+    }
+
     /// The record's flags.
     #[must_use]
     pub fn flags(&self) -> Flags {

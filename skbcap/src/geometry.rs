@@ -78,14 +78,15 @@ pub struct GeometryError {
 /// The buffer, in bytes, where none was asked for: 8 MiB a ring, at most 256 MiB, and never less
 /// than [`ring_geometry`] needs.
 #[must_use]
-pub fn default_buffer_bytes(rings: u32, snaplen: u32) -> u64 {
+pub fn default_buffer_bytes(rings: u32, snaplen: u32, spare: u32) -> u64 {
     (DEFAULT_RING_BYTES * u64::from(rings))
         .min(DEFAULT_MAX_BYTES)
-        .max(least_bytes(rings, snaplen))
+        .max(least_bytes(rings, snaplen) * (1 + u64::from(spare)))
 }
 
-/// Cuts `buffer_bytes` into `rings` equal rings with as much room for records as can be.
+/// Cuts `buffer_bytes` into equal shares for `rings` rings, with as much room for records as can be.
 ///
+/// Of each share, `spare` segments are not the ring's: they are for the second ring of its CPU.
 /// `snaplen` is at most [`skbcap_common::MAX_SNAPLEN`].
 ///
 /// # Errors
@@ -95,27 +96,29 @@ pub fn ring_geometry(
     buffer_bytes: u64,
     rings: u32,
     snaplen: u32,
+    spare: u32,
 ) -> Result<Geometry, GeometryError> {
+    let spare = u64::from(spare);
     let snaplen = snaplen.min(skbcap_common::MAX_SNAPLEN);
     let ring_bytes = buffer_bytes / u64::from(rings.max(1));
     let slack_len = slack_len(snaplen);
     let least_value_len = least_value_len(snaplen);
-    if ring_bytes < u64::from(least_value_len) {
+    if ring_bytes < u64::from(least_value_len) * (1 + spare) {
         return Err(GeometryError {
             asked_kib: buffer_bytes / 1024,
             rings,
             snaplen,
-            least_kib: least_bytes(rings, snaplen) / 1024,
+            least_kib: least_bytes(rings, snaplen) * (1 + spare) / 1024,
         });
     }
 
     // More segments cost more slack and fewer waste more of what is left of the last: try from the
     // fewest on, until the slack alone costs more than the best way so far.
-    let fewest = (ring_bytes / u64::from(MAX_VALUE_LEN)).max(1);
+    let fewest = (ring_bytes / u64::from(MAX_VALUE_LEN)).max(1 + spare);
     let most = ring_bytes / u64::from(least_value_len);
     let usable = |segments: u64| {
         let value_len = value_len(ring_bytes, segments);
-        segments * (u64::from(value_len) - u64::from(slack_len))
+        (segments - spare) * (u64::from(value_len) - u64::from(slack_len))
     };
     let mut best = fewest;
     for segments in fewest + 1..=most {
@@ -129,7 +132,7 @@ pub fn ring_geometry(
     let value_len = value_len(ring_bytes, best);
     Ok(Geometry {
         segment_len: value_len - slack_len,
-        segments: u32::try_from(best).unwrap_or(u32::MAX),
+        segments: u32::try_from(best - spare).unwrap_or(u32::MAX),
         slack_len,
         value_len,
         chunk_len: chunk_len(snaplen),
@@ -173,10 +176,10 @@ mod tests {
 
     #[test]
     fn the_default_on_two_cpus_is_two_segments_each() {
-        let buffer = default_buffer_bytes(2, MAX_SNAPLEN);
+        let buffer = default_buffer_bytes(2, MAX_SNAPLEN, 0);
         assert_eq!(buffer, 16 << 20);
         assert_eq!(
-            ring_geometry(buffer, 2, MAX_SNAPLEN).unwrap(),
+            ring_geometry(buffer, 2, MAX_SNAPLEN, 0).unwrap(),
             Geometry {
                 segment_len: (4 << 20) - 327_808,
                 segments: 2,
@@ -188,58 +191,77 @@ mod tests {
     }
 
     #[test]
+    fn a_second_ring_takes_the_smallest_share_that_pays() {
+        let buffer = default_buffer_bytes(2, MAX_SNAPLEN, 1);
+        assert_eq!(buffer, 16 << 20);
+        let geometry = ring_geometry(buffer, 2, MAX_SNAPLEN, 1).unwrap();
+        assert_eq!((geometry.segments, geometry.value_len), (4, 1_675_264));
+        let error = ring_geometry(1 << 20, 1, MAX_SNAPLEN, 1).unwrap_err();
+        assert_eq!(error.least_kib, 1160);
+    }
+
+    #[test]
     fn the_default_is_capped_but_never_too_small() {
-        assert_eq!(default_buffer_bytes(128, MAX_SNAPLEN), 256 << 20);
-        assert_eq!(default_buffer_bytes(1024, MAX_SNAPLEN), 1024 * 580 * 1024);
+        assert_eq!(default_buffer_bytes(128, MAX_SNAPLEN, 0), 256 << 20);
+        assert_eq!(
+            default_buffer_bytes(1024, MAX_SNAPLEN, 0),
+            1024 * 580 * 1024
+        );
     }
 
     #[test]
     fn too_small_a_buffer_is_told_the_least() {
-        let error = ring_geometry(64 << 10, 4, MAX_SNAPLEN).unwrap_err();
+        let error = ring_geometry(64 << 10, 4, MAX_SNAPLEN, 0).unwrap_err();
         assert_eq!(
             error.to_string(),
             "a buffer of 64 KiB is too small for 4 CPUs and -s 262144: \
              use -B 2320 or more, or a smaller -s"
         );
-        assert!(ring_geometry(error.least_kib * 1024, 4, MAX_SNAPLEN).is_ok());
-        assert!(ring_geometry(error.least_kib * 1024 - 1, 4, MAX_SNAPLEN).is_err());
+        assert!(ring_geometry(error.least_kib * 1024, 4, MAX_SNAPLEN, 0).is_ok());
+        assert!(ring_geometry(error.least_kib * 1024 - 1, 4, MAX_SNAPLEN, 0).is_err());
     }
 
     proptest! {
         #[test]
         fn a_ring_keeps_its_bounds(
             buffer in 0..=2u64 << 30, rings in 1..=512u32, snaplen in 1..=MAX_SNAPLEN,
+            spare in 0..=1u32,
         ) {
-            if let Ok(geometry) = ring_geometry(buffer, rings, snaplen) {
+            if let Ok(geometry) = ring_geometry(buffer, rings, snaplen, spare) {
                 prop_assert!(geometry.value_len <= MAX_VALUE_LEN);
                 prop_assert_eq!(geometry.value_len % PAGE_LEN, 0);
                 prop_assert_eq!(geometry.value_len, geometry.segment_len + geometry.slack_len);
                 prop_assert_eq!(geometry.slack_len % record::ALIGNMENT, 0);
                 prop_assert_eq!(geometry.segment_len % record::ALIGNMENT, 0);
                 prop_assert!(geometry.segments >= 1);
-                prop_assert!(geometry.ring_bytes() * u64::from(rings) <= buffer);
+                let share = geometry.ring_bytes() + u64::from(spare * geometry.value_len);
+                prop_assert!(share * u64::from(rings) <= buffer);
                 prop_assert!(geometry.segment_len >= record::record_len(snaplen));
                 prop_assert!(
                     geometry.slack_len >= HEADER_LEN + snaplen + geometry.chunk_len
                 );
             } else {
-                prop_assert!(buffer < least_bytes(rings, snaplen));
+                prop_assert!(buffer < least_bytes(rings, snaplen) * u64::from(1 + spare));
             }
         }
 
         #[test]
         fn more_memory_never_holds_less(
             buffer in 0..=64u64 << 20, more in 0..=1u64 << 20, snaplen in 1..=MAX_SNAPLEN,
+            spare in 0..=1u32,
         ) {
-            if let Ok(small) = ring_geometry(buffer, 1, snaplen) {
-                let large = ring_geometry(buffer + more, 1, snaplen).unwrap();
+            if let Ok(small) = ring_geometry(buffer, 1, snaplen, spare) {
+                let large = ring_geometry(buffer + more, 1, snaplen, spare).unwrap();
                 prop_assert!(large.usable_bytes() >= small.usable_bytes());
             }
         }
 
         #[test]
-        fn the_default_always_works(rings in 1..=8192u32, snaplen in 1..=MAX_SNAPLEN) {
-            prop_assert!(ring_geometry(default_buffer_bytes(rings, snaplen), rings, snaplen).is_ok());
+        fn the_default_always_works(
+            rings in 1..=8192u32, snaplen in 1..=MAX_SNAPLEN, spare in 0..=1u32,
+        ) {
+            let buffer = default_buffer_bytes(rings, snaplen, spare);
+            prop_assert!(ring_geometry(buffer, rings, snaplen, spare).is_ok());
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use skbcap_common::{Flags, Hook, RecordHeader};
+use skbcap_common::{Flags, RecordHeader};
 
 use crate::escape::escape_into;
 use crate::link_type;
@@ -13,6 +13,9 @@ use crate::pcapng::LinkType;
 
 /// The most CPUs that a kernel can be built for (`NR_CPUS`): a bound on what a record may claim.
 const MAX_CPUS: usize = 8192;
+
+/// Places for interfaces that frames are recognised by at a glance.
+const RECENT: usize = 64;
 
 /// An interface's place in [`Interfaces`], for the length of the capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,7 +39,9 @@ pub struct Interface {
     pub name: String,
     /// `dev->type`, an `ARPHRD_*` number.
     pub dev_type: u16,
-    /// How its frames begin; [`None`] if frames of such a device can't be written.
+    /// Whether all of the above could be read: else the type is nobody's.
+    pub is_readable: bool,
+    /// How its frames begin; [`None`] if frames of such a device can't be written, or none was seen.
     pub link_type: Option<LinkType>,
     /// Frames captured.
     pub captured: u64,
@@ -69,57 +74,117 @@ pub struct Seen {
 #[derive(Debug)]
 struct Device {
     current: Index,
-    /// For each CPU and hook, `dropped` of its last frame: the counts grow on their own.
+    /// For each CPU's two rings, `dropped` of its last frame: the counts grow on their own.
     last_dropped: Vec<[u32; 2]>,
     /// Drops counted to any of the device's interfaces.
     dropped: u64,
 }
 
-/// Every interface that frames were captured on.
-#[derive(Debug, Default)]
+/// Every interface that frames were captured on, or lost.
+#[derive(Debug)]
 pub struct Interfaces {
     table: Vec<Interface>,
     devices: Vec<Device>,
     /// Places in `devices`.
     by_key: HashMap<Key, usize>,
-    /// The last frame's device: mostly the next one's too.
-    last: Option<(Key, usize)>,
+    /// The last frames' interfaces, of those that share a place the latest.
+    recent: [Option<Recent>; RECENT],
+}
+
+/// What a record said of its interface, and where that stands.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    key: Key,
+    name: u128,
+    dev_type: u16,
+    device: usize,
+    index: Index,
+}
+
+impl Recent {
+    /// Its place among the others. Indices count up within a namespace, namespaces among
+    /// themselves.
+    #[inline]
+    fn place(header: &RecordHeader) -> usize {
+        header.ifindex.wrapping_add(header.netns) as usize % RECENT
+    }
+
+    #[inline]
+    fn is_of(&self, header: &RecordHeader) -> bool {
+        self.key.ifindex == header.ifindex
+            && self.key.netns == header.netns
+            && self.name == u128::from_ne_bytes(header.ifname)
+            && self.dev_type == header.dev_type
+            && !is_unreadable(header)
+    }
+}
+
+fn is_unreadable(header: &RecordHeader) -> bool {
+    Flags(header.flags).contains(Flags::DEVICE_UNREADABLE)
+}
+
+impl Default for Interfaces {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Interfaces {
     /// No interface yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            table: Vec::new(),
+            devices: Vec::new(),
+            by_key: HashMap::new(),
+            recent: [None; RECENT],
+        }
     }
 
     /// Counts a frame to its interface, which begins here if this is its first frame, or the first
     /// since the device got another name or type.
     ///
-    /// Frames of one CPU and hook must come in the order in which they were taken.
+    /// Frames of one ring must come in the order in which they were taken.
+    #[inline]
     pub fn see(&mut self, header: &RecordHeader) -> Seen {
+        let (device, index, is_new) = match &self.recent[Recent::place(header)] {
+            Some(recent) if recent.is_of(header) => (recent.device, recent.index, false),
+            _ => self.look_up(header),
+        };
+        let dropped = self.devices[device].dropped_before(header);
+        let interface = &mut self.table[index.0];
+        interface.captured += 1;
+        if dropped != 0 {
+            interface.dropped += dropped;
+        }
+        Seen {
+            index,
+            is_new,
+            dropped,
+        }
+    }
+
+    /// The place of a frame's device, that of its interface, and whether that begins here.
+    #[cold]
+    fn look_up(&mut self, header: &RecordHeader) -> (usize, Index, bool) {
         let key = Key {
             netns: header.netns,
             ifindex: header.ifindex,
         };
         let next = Index(self.table.len());
         let mut is_new = false;
-        let place = match self.last {
-            Some((last, place)) if last == key => place,
-            _ => *self.by_key.entry(key).or_insert_with(|| {
-                is_new = true;
-                self.devices.push(Device {
-                    current: next,
-                    last_dropped: Vec::new(),
-                    dropped: 0,
-                });
-                self.devices.len() - 1
-            }),
-        };
-        self.last = Some((key, place));
+        let place = *self.by_key.entry(key).or_insert_with(|| {
+            is_new = true;
+            self.devices.push(Device {
+                current: next,
+                last_dropped: Vec::new(),
+                dropped: 0,
+            });
+            self.devices.len() - 1
+        });
         let device = &mut self.devices[place];
         // What could not be read is no new name.
-        let unreadable = Flags(header.flags).contains(Flags::DEVICE_UNREADABLE);
+        let unreadable = is_unreadable(header);
         if !is_new && !unreadable {
             let known = &self.table[device.current.0];
             is_new = known.raw_name != header.ifname || known.dev_type != header.dev_type;
@@ -128,29 +193,44 @@ impl Interfaces {
             device.current = next;
             self.table.push(describe(key, header, unreadable));
         }
-        let dropped = device.dropped_before(header);
-        device.dropped += dropped;
-        let interface = &mut self.table[device.current.0];
-        interface.captured += 1;
-        interface.dropped += dropped;
-        Seen {
+        let known = &self.table[device.current.0];
+        self.recent[Recent::place(header)] = Some(Recent {
+            key,
+            name: u128::from_ne_bytes(known.raw_name),
+            dev_type: known.dev_type,
+            device: place,
             index: device.current,
-            is_new,
-            dropped,
-        }
+        });
+        (place, device.current, is_new)
     }
 
     /// Takes over the kernel's own total of a device's drops, summed over CPUs and hooks: it knows
-    /// those after the last frame. Returns whether any frame of the device was seen.
-    pub fn settle(&mut self, key: Key, dropped: u64) -> bool {
-        let Some(&place) = self.by_key.get(&key) else {
-            return false;
-        };
+    /// those after the last frame. A device of which no frame was seen becomes an interface here,
+    /// without a name or a type.
+    pub fn settle(&mut self, key: Key, dropped: u64) {
+        let next = Index(self.table.len());
+        let place = *self.by_key.entry(key).or_insert_with(|| {
+            self.table.push(Interface {
+                key,
+                name: String::new(),
+                dev_type: 0,
+                is_readable: false,
+                link_type: None,
+                captured: 0,
+                dropped: 0,
+                raw_name: [0; 16],
+            });
+            self.devices.push(Device {
+                current: next,
+                last_dropped: Vec::new(),
+                dropped: 0,
+            });
+            self.devices.len() - 1
+        });
         let device = &mut self.devices[place];
         let more = dropped.saturating_sub(device.dropped);
         device.dropped += more;
         self.table[device.current.0].dropped += more;
-        true
     }
 
     /// The interface at an index, which [`Interfaces::see`] has returned.
@@ -159,7 +239,7 @@ impl Interfaces {
         &self.table[index.0]
     }
 
-    /// All interfaces, in the order of their first frames.
+    /// All interfaces, in the order of their first frames; those of no frame come last.
     pub fn iter(&self) -> impl Iterator<Item = (Index, &Interface)> {
         self.table
             .iter()
@@ -177,9 +257,18 @@ impl Index {
 }
 
 impl Device {
-    /// Frames that this CPU and hook dropped since its last frame here.
+    /// Frames that were dropped on this ring since its last frame here.
+    #[inline]
     fn dropped_before(&mut self, header: &RecordHeader) -> u64 {
-        let hook = usize::from(header.hook == Hook::Queue as u8);
+        let ring = usize::from(Flags(header.flags).contains(Flags::SECOND_RING));
+        match self.last_dropped.get(header.cpu as usize) {
+            Some(last) if last[ring] == header.dropped => 0,
+            _ => self.count_dropped(header, ring),
+        }
+    }
+
+    #[cold]
+    fn count_dropped(&mut self, header: &RecordHeader, ring: usize) -> u64 {
         let cpu = header.cpu as usize;
         if cpu >= MAX_CPUS {
             return 0;
@@ -187,10 +276,11 @@ impl Device {
         if cpu >= self.last_dropped.len() {
             self.last_dropped.resize(cpu + 1, [0; 2]);
         }
-        let last = &mut self.last_dropped[cpu][hook];
-        let since = header.dropped.wrapping_sub(*last);
+        let last = &mut self.last_dropped[cpu][ring];
+        let since = u64::from(header.dropped.wrapping_sub(*last));
         *last = header.dropped;
-        since.into()
+        self.dropped += since;
+        since
     }
 }
 
@@ -206,6 +296,7 @@ fn describe(key: Key, header: &RecordHeader, unreadable: bool) -> Interface {
         key,
         name,
         dev_type: header.dev_type,
+        is_readable: !unreadable,
         // Type 0 is a device type of its own (ARPHRD_NETROM), and not what this device has.
         link_type: if unreadable {
             None
@@ -226,7 +317,6 @@ mod tests {
 
     fn header(ifindex: u32, name: &str, dev_type: u16) -> RecordHeader {
         let mut header = RecordHeader::new_zeroed();
-        header.hook = Hook::Kprobe as u8;
         header.netns = 4_026_531_840;
         header.ifindex = ifindex;
         header.ifname[..name.len()].copy_from_slice(name.as_bytes());
@@ -283,7 +373,8 @@ mod tests {
         assert_eq!(interfaces.see(&unreadable).index, known.index);
         unreadable.ifindex = 9;
         let unknown = interfaces.see(&unreadable);
-        assert_eq!(interfaces.get(unknown.index).link_type, None);
+        let unknown = interfaces.get(unknown.index);
+        assert_eq!((unknown.is_readable, unknown.link_type), (false, None));
         // Once it can be read, it is what it is.
         assert!(interfaces.see(&header(9, "eth9", 1)).is_new);
     }
@@ -300,30 +391,29 @@ mod tests {
     #[test]
     fn drops_are_counted_between_frames_of_an_interface() {
         let mut interfaces = Interfaces::new();
-        let mut on = |cpu: u32, hook: Hook, dropped: u32| {
+        let mut on = |cpu: u32, ring: u32, dropped: u32| {
             let mut header = header(2, "eth0", 1);
-            (header.cpu, header.hook, header.dropped) = (cpu, hook as u8, dropped);
+            (header.cpu, header.dropped) = (cpu, dropped);
+            header.flags = ring * Flags::SECOND_RING.0;
             interfaces.see(&header).dropped
         };
-        assert_eq!(on(0, Hook::Kprobe, 3), 3, "before the first frame");
-        assert_eq!(on(1, Hook::Kprobe, 4), 4, "each CPU counts on its own");
-        assert_eq!(on(0, Hook::Kprobe, 3), 0);
-        assert_eq!(on(0, Hook::Queue, 1), 1, "and each hook");
-        assert_eq!(on(0, Hook::Kprobe, 5), 2);
+        assert_eq!(on(0, 0, 3), 3, "before the first frame");
+        assert_eq!(on(1, 0, 4), 4, "each CPU counts on its own");
+        assert_eq!(on(0, 0, 3), 0);
+        assert_eq!(on(0, 1, 1), 1, "and each of its rings");
+        assert_eq!(on(0, 0, 5), 2);
         let key = Key {
             netns: 4_026_531_840,
             ifindex: 2,
         };
-        assert!(interfaces.settle(key, 15));
+        interfaces.settle(key, 15);
         let (_, eth0) = interfaces.iter().next().unwrap();
         assert_eq!(eth0.dropped, 15, "five came after the last frame");
-        assert!(!interfaces.settle(
-            Key {
-                netns: 0,
-                ifindex: 7
-            },
-            1
-        ));
+        let (netns, ifindex) = (0, 7);
+        interfaces.settle(Key { netns, ifindex }, 1);
+        let (_, lost) = interfaces.iter().nth(1).unwrap();
+        assert_eq!((lost.captured, lost.dropped, lost.link_type), (0, 1, None));
+        assert_eq!(lost.description(), "netns=0 ifindex=7");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! The data's way is the layout: see `ARCHITECTURE.md`.
 
+pub mod account;
 pub mod annotation;
 pub mod capture;
 pub mod cli;
@@ -12,8 +13,10 @@ pub mod diff;
 pub mod escape;
 pub mod geometry;
 pub mod interface;
+mod json;
 pub mod kernel;
 pub mod link_type;
+mod mapped_file;
 pub mod order;
 pub mod output;
 pub mod pcapng;
@@ -21,5 +24,7 @@ pub mod print;
 pub mod recording;
 pub mod ring;
 pub mod signals;
+pub mod sll2;
 pub mod stats;
 pub mod status;
+pub mod verify;

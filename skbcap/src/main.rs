@@ -11,6 +11,7 @@ use skbcap::geometry::GeometryError;
 use skbcap::kernel::netns::{NetnsError, UnknownInterface};
 use skbcap::kernel::preflight::Refusal;
 use skbcap::output::OpenError;
+use skbcap::verify::command::VerifyError;
 
 /// Trouble while running.
 const FAILED: u8 = 1;
@@ -38,8 +39,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    if let Some(Command::Diff(diff)) = &cli.command {
-        return Ok(skbcap::diff::command::run(diff)?);
+    match &cli.command {
+        Some(Command::Diff(diff)) => return Ok(skbcap::diff::command::run(diff)?),
+        Some(Command::Verify(verify)) => return Ok(skbcap::verify::command::run(verify)?),
+        None => {}
     }
     let config = Config::resolve(cli)?;
     skbcap::capture::run(&config)
@@ -48,6 +51,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 fn status(error: &anyhow::Error) -> u8 {
     if error.is::<DiffError>() {
         return DiffError::STATUS;
+    }
+    if error.is::<VerifyError>() {
+        return VerifyError::STATUS;
     }
     if error.is::<ConfigError>()
         || error.is::<GeometryError>()

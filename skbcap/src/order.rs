@@ -13,9 +13,6 @@ use crate::{
     ring::{Ring, RingError},
 };
 
-/// Give a ring's memory back after this share of it was read.
-const RELEASE_SHARE: u64 = 8;
-
 /// The rings of one capture, read as one.
 #[derive(Debug)]
 pub struct Order<'m> {
@@ -25,6 +22,17 @@ pub struct Order<'m> {
     /// Rings that had no unread record when they were last looked at.
     empty: Vec<usize>,
     watermark_ns: u64,
+}
+
+/// A ring of which one record after the other may leave: mostly many, because a processor sends in
+/// bursts.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    ring: usize,
+    /// The time of its first record.
+    time_ns: u64,
+    /// Records up to this time may leave: no other ring has an older one, and none can yield one.
+    until_ns: u64,
 }
 
 impl<'m> Order<'m> {
@@ -61,10 +69,21 @@ impl<'m> Order<'m> {
             .map(Ring::floor_ns)
             .min()
             .unwrap_or(now_ns);
-        for number in std::mem::take(&mut self.empty) {
-            self.queue(number)?;
-        }
-        Ok(())
+        let Self {
+            rings,
+            oldest,
+            empty,
+            ..
+        } = self;
+        empty.retain(|&number| match rings[number].next_time_ns() {
+            Some(time_ns) => {
+                oldest.push(Reverse((time_ns, number)));
+                false
+            }
+            None => true,
+        });
+        // A record is checked when it leaves. One that is none might never do so, for its time.
+        rings.iter().try_for_each(|ring| ring.peek().map(drop))
     }
 
     /// Lets every record go, whatever its time: nothing more will be written.
@@ -78,42 +97,78 @@ impl<'m> Order<'m> {
         Ok(())
     }
 
-    /// Puts a ring's next record in its place among the others.
-    fn queue(&mut self, number: usize) -> Result<(), RingError> {
-        match self.rings[number].peek()? {
-            Some(frame) => self.oldest.push(Reverse((frame.header.time_ns, number))),
-            None => self.empty.push(number),
-        }
-        Ok(())
-    }
-
-    /// Hands the oldest frame to `consume`, if it may go. Returns what `consume` did, or `None`
-    /// where no frame may go now.
+    /// Hands frames to `consume`, oldest first, as long as they may go: at most so many. Returns
+    /// how many it was.
     ///
     /// # Errors
     ///
     /// When a ring holds something that is no record.
-    pub fn next<T>(
+    #[inline]
+    pub fn each(
         &mut self,
-        consume: impl FnOnce(Frame<'_>) -> T,
-    ) -> Result<Option<T>, RingError> {
-        let Some(&Reverse((time_ns, number))) = self.oldest.peek() else {
-            return Ok(None);
-        };
+        at_most: usize,
+        mut consume: impl FnMut(Frame<'_>),
+    ) -> Result<usize, RingError> {
+        let mut taken = 0;
+        while taken < at_most {
+            let Some(turn) = self.next_turn() else { break };
+            let ring = &mut self.rings[turn.ring];
+            let mut next_ns = Some(turn.time_ns);
+            while let Some(time_ns) = next_ns
+                && time_ns <= turn.until_ns
+                && taken < at_most
+            {
+                let frame = match ring.peek() {
+                    Ok(frame) => frame.expect("a ring whose turn it is has a record"),
+                    Err(error) => {
+                        self.end_turn(&turn, next_ns);
+                        return Err(error);
+                    }
+                };
+                let record_len = frame.header.record_len;
+                consume(frame);
+                taken += 1;
+                ring.advance(record_len);
+                next_ns = ring.next_time_ns();
+            }
+            self.end_turn(&turn, next_ns);
+        }
+        Ok(taken)
+    }
+
+    /// The turn of the ring with the oldest record, if that may leave. It stays the heap's first.
+    fn next_turn(&self) -> Option<Turn> {
+        let &Reverse((time_ns, ring)) = self.oldest.peek()?;
         if time_ns > self.watermark_ns {
-            return Ok(None);
+            return None;
         }
-        self.oldest.pop();
-        let ring = &mut self.rings[number];
-        let frame = ring.peek()?.expect("a queued ring has a record");
-        let record_len = frame.header.record_len;
-        let result = consume(frame);
-        ring.advance(record_len);
-        if ring.unreleased() * RELEASE_SHARE > ring.geometry().usable_bytes() {
-            ring.release();
+        // In a heap the second oldest is one of these two.
+        let others = self.oldest.as_slice().get(1..).unwrap_or_default();
+        let until_ns = others
+            .iter()
+            .take(2)
+            .map(|&Reverse((time_ns, _))| time_ns)
+            .fold(self.watermark_ns, u64::min);
+        Some(Turn {
+            ring,
+            time_ns,
+            until_ns,
+        })
+    }
+
+    /// Puts the heap's first in its place, by the time of its next record.
+    fn end_turn(&mut self, turn: &Turn, next_ns: Option<u64>) {
+        match next_ns {
+            Some(time_ns) => {
+                if let Some(mut first) = self.oldest.peek_mut() {
+                    *first = Reverse((time_ns, turn.ring));
+                }
+            }
+            None => {
+                self.oldest.pop();
+                self.empty.push(turn.ring);
+            }
         }
-        self.queue(number)?;
-        Ok(Some(result))
     }
 
     /// Gives the memory of everything read back to the writers.
@@ -195,7 +250,11 @@ mod tests {
     }
 
     fn times(order: &mut Order<'_>) -> Vec<u64> {
-        std::iter::from_fn(|| order.next(|frame| frame.header.time_ns).unwrap()).collect()
+        let mut times = Vec::new();
+        order
+            .each(usize::MAX, |frame| times.push(frame.header.time_ns))
+            .unwrap();
+        times
     }
 
     proptest! {

@@ -13,7 +13,10 @@
 //!
 //! Knows records and counters; nothing of what becomes of them.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    mem::offset_of,
+};
 
 use skbcap_common::{Hook, InterfaceDrops, RecordHeader, record::HEADER_LEN};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -53,6 +56,12 @@ pub struct Counters {
     /// Frames missed by the hook, and whether that is known.
     missed: u64,
     missed_known: u64,
+    /// From here on 0 in recordings made before there was a net.
+    seen_by_net: u64,
+    left_to_net: u64,
+    doubtful: u64,
+    deferred: u64,
+    deferred_seen: u64,
 }
 
 impl Counters {
@@ -68,6 +77,11 @@ impl Counters {
             cut_short: stats.cut_short,
             missed: stats.missed.unwrap_or(0),
             missed_known: stats.missed.is_some().into(),
+            seen_by_net: stats.seen_by_net,
+            left_to_net: stats.left_to_net,
+            doubtful: stats.doubtful,
+            deferred: stats.deferred,
+            deferred_seen: stats.deferred_seen,
         }
     }
 
@@ -82,6 +96,25 @@ impl Counters {
         stats.dropped_unreadable = self.dropped_unreadable;
         stats.cut_short = self.cut_short;
         stats.missed = (self.missed_known != 0).then_some(self.missed);
+        stats.seen_by_net = self.seen_by_net;
+        stats.left_to_net = self.left_to_net;
+        stats.doubtful = self.doubtful;
+        stats.deferred = self.deferred;
+        stats.deferred_seen = self.deferred_seen;
+    }
+
+    /// From a chunk, which may be one of an older version, and then has fewer of them.
+    fn read(body: &[u8]) -> Option<Self> {
+        const OLDEST: usize = offset_of!(Counters, seen_by_net);
+        let mut counters = Self::default();
+        if body.len() < OLDEST {
+            return None;
+        }
+        counters
+            .as_mut_bytes()
+            .get_mut(..body.len())?
+            .copy_from_slice(body);
+        Some(counters)
     }
 }
 
@@ -273,7 +306,7 @@ impl Recording {
                         new_offset_ns: i64::read_from_bytes(offset).map_err(|_| short())?,
                     });
                 }
-                COUNTERS => counters = Counters::read_from_bytes(body).map_err(|_| short())?,
+                COUNTERS => counters = Counters::read(body).ok_or_else(short)?,
                 DROPS => drops.push(InterfaceDrops::read_from_bytes(body).map_err(|_| short())?),
                 _ => return Err(problem(at, format!("an unknown chunk of kind {kind}"))),
             }
@@ -439,10 +472,11 @@ mod tests {
             let mut order =
                 Order::new(rings.map(|(at, ring)| Ring::new(ring.as_memory(), at)).collect());
             order.finish().unwrap();
-            let read: Vec<_> = std::iter::from_fn(|| {
-                order.next(|frame| (frame.header.time_ns, frame.data.to_vec())).unwrap()
-            })
-            .collect();
+            let mut read = Vec::new();
+            let frames_read = order
+                .each(usize::MAX, |frame| read.push((frame.header.time_ns, frame.data.to_vec())))
+                .unwrap();
+            prop_assert_eq!(frames_read, read.len());
             let expected: Vec<_> =
                 frames.into_iter().map(|(_, time, data)| (time, data)).collect();
             prop_assert_eq!(read, expected);

@@ -32,11 +32,33 @@ pub struct Stats {
     pub cut_short: u64,
     /// Frames whose recorded time was older than the one written before, and was raised to it.
     pub reordered: u64,
+    /// Of `seen`: frames that the kprobe missed, and the net under it took.
+    pub seen_by_net: u64,
+    /// Frames that the kprobe's program left to the net, because its CPU was busy.
+    pub left_to_net: u64,
+    /// Frames that the kprobe left to its net, because nothing could come in between.
+    pub deferred: u64,
+    /// Those of them that came there.
+    pub deferred_seen: u64,
+    /// Frames of which it could not be shown whether the kprobe had taken them: they may be missing,
+    /// or be there twice.
+    pub doubtful: u64,
     /// Frames that the kernel did not hand to the hook, where the kernel counts them.
     pub missed: Option<u64>,
 }
 
 impl Stats {
+    /// Frames that were wanted and are lost.
+    /// Frames that were missed by the hook, and by its net too, so that nothing of them was seen.
+    /// `None` where the kernel doesn't count.
+    #[must_use]
+    pub fn never_seen(&self) -> Option<u64> {
+        let missed = (self.missed? + self.left_to_net).saturating_sub(self.seen_by_net);
+        // Something came in between after all: egress tc or nft that were set up that very moment.
+        let vanished = self.deferred.saturating_sub(self.deferred_seen);
+        Some(missed + vanished)
+    }
+
     /// Frames that were wanted and are lost.
     #[must_use]
     pub fn dropped(&self) -> u64 {

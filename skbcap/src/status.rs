@@ -99,7 +99,7 @@ impl<W: Write> Drop for StatusLine<W> {
 
 /// Writes the counts of a capture that is over, a line each.
 ///
-/// Always the first five (four for the tracepoint, where the kernel counts no misses); a line for
+/// Always the first six (five or four for the tracepoint, which has no net); a line for
 /// anything else that became of a frame only where there was one. What was seen and is in none of
 /// the lines does not exist.
 ///
@@ -117,17 +117,24 @@ pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Res
     writeln!(out, "{written} frame{} captured", plural(written))?;
     writeln!(out, "{seen} frame{} seen", plural(seen))?;
     writeln!(out, "{dropped_ring_full} dropped: ring full")?;
-    match (hook, stats.missed) {
-        (Hook::Kprobe, Some(missed)) => writeln!(out, "{missed} missed by the kprobe")?,
-        (Hook::Kprobe, None) => {
-            writeln!(out, "frames missed by the kprobe: this kernel can't tell")?;
+    match (hook, stats.never_seen()) {
+        (Hook::Kprobe | Hook::Net, never_seen) => {
+            let caught = stats.seen_by_net;
+            writeln!(out, "{caught} missed by the kprobe and seen by its net")?;
+            match never_seen {
+                Some(never_seen) => writeln!(out, "{never_seen} missed by both")?,
+                None => writeln!(out, "frames missed by both: this kernel can't tell")?,
+            }
         }
-        (Hook::Queue, Some(missed)) => writeln!(out, "{missed} missed by the tracepoint")?,
-        (Hook::Queue, None) => {}
+        (Hook::Queue | Hook::Xmit, Some(missed)) => {
+            writeln!(out, "{missed} missed by the tracepoint")?;
+        }
+        (Hook::Queue | Hook::Xmit, None) => {}
     }
     writeln!(out, "{cut_short} cut short")?;
     let rest = [
         (stats.filtered, "filtered: another namespace or interface"),
+        (stats.doubtful, "in doubt: perhaps missing, perhaps twice"),
         (stats.dropped_busy, "dropped: busy"),
         (stats.dropped_no_ring, "dropped: no ring"),
         (stats.dropped_unreadable, "dropped: unreadable"),
@@ -186,12 +193,14 @@ mod tests {
                     written: 1,
                     seen: 2,
                     missed: Some(3),
+                    seen_by_net: 2,
+                    left_to_net: 1,
                     ..Stats::default()
                 },
                 Hook::Kprobe
             ),
-            "1 frame captured\n2 frames seen\n0 dropped: ring full\n3 missed by the kprobe\n\
-             0 cut short\n"
+            "1 frame captured\n2 frames seen\n0 dropped: ring full\n\
+             2 missed by the kprobe and seen by its net\n2 missed by both\n0 cut short\n"
         );
         let stats = Stats {
             seen: 1,
@@ -207,7 +216,8 @@ mod tests {
         assert_eq!(
             summary(&stats, Hook::Kprobe),
             "0 frames captured\n1 frame seen\n2 dropped: ring full\n\
-             frames missed by the kprobe: this kernel can't tell\n7 cut short\n\
+             0 missed by the kprobe and seen by its net\nframes missed by both: \
+             this kernel can't tell\n7 cut short\n\
              1 filtered: another namespace or interface\n3 dropped: busy\n4 dropped: no ring\n\
              5 not written: unsupported link type\n6 not written: beyond -c\n"
         );

@@ -58,6 +58,7 @@ fn compare(name: &str, said: &str) {
 fn help() {
     compare("help.txt", &session(&["--help"]));
     compare("help-diff.txt", &session(&["diff", "--help"]));
+    compare("help-verify.txt", &session(&["verify", "--help"]));
     assert_eq!(
         session(&["-h"]).split_once('\n').unwrap().1,
         session(&["--help"]).split_once('\n').unwrap().1
@@ -80,12 +81,17 @@ fn version() {
 fn bad_usage_is_one_line_and_status_2() {
     let seventeen: Vec<String> = (0..17).map(|number| format!("-ieth{number}")).collect();
     let seventeen: Vec<&str> = seventeen.iter().map(String::as_str).collect();
-    let lines: [&[&str]; 29] = [
+    let lines: [&[&str]; 37] = [
         &["-Q", "in"],
         &["--hok", "queue"],
         &["--hook", "tc"],
         &["-w"],
         &["-w", ""],
+        &["--linktype", "sll"],
+        &["--linktype", "sll2"],
+        &["--split-linktype"],
+        &["--split-linktype", "-w", "-"],
+        &["--split-linktype", "--linktype", "sll2", "-w", "out.pcapng"],
         &["-c", "0"],
         &["-c", "-1"],
         &["-c", "many"],
@@ -110,6 +116,9 @@ fn bad_usage_is_one_line_and_status_2() {
         &["diff", "a", "b", "--ignore", "bytes"],
         &["diff", "a", "b", "--window", "-1"],
         &["diff", "a", "b", "--json", "-q"],
+        &["verify"],
+        &["verify", "a", "--json", "-q"],
+        &["-c", "1", "verify", "a"],
     ];
     let mut said = String::new();
     for line in lines {
@@ -202,4 +211,56 @@ fn two_captures_compared() {
     ];
     let sessions = lines.map(|line| session_in(directory.path(), &[&["diff"], line].concat()));
     compare("diff.txt", &sessions.concat());
+}
+
+/// A real capture with losses, and what can happen to it.
+#[test]
+fn a_capture_verified() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(directory.path().join(name), bytes).unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden");
+    let whole = fs::read(golden.join("losses.pcapng")).unwrap();
+    let clock = fs::read(golden.join("clock.pcapng")).unwrap();
+    // The blocks' places: each begins where the one before it ends.
+    let mut starts = vec![0];
+    while let Some(word) = whole.get(starts[starts.len() - 1] + 4..) {
+        let len = u32::from_le_bytes(*word.first_chunk().unwrap());
+        starts.push(starts[starts.len() - 1] + len as usize);
+    }
+    let block = |n: usize| &whole[starts[n]..starts[n + 1]];
+    write("whole.pcapng", &whole);
+    write("clock.pcapng", &clock);
+    write("cut.pcapng", &whole[..starts[100] + 20]);
+    write("killed.pcapng", &whole[..starts[100]]);
+    write(
+        "missing.pcapng",
+        &[&whole[..starts[5]], &whole[starts[6]..]].concat(),
+    );
+    let before = &whole[..starts[5]];
+    let turned = [before, block(6), block(5), &whole[starts[7]..]].concat();
+    write("turned.pcapng", &turned);
+    let mut sniffed = whole[..starts[20]].to_vec();
+    let name = b"skbcap 0.1.0";
+    let at = sniffed.windows(12).position(|here| here == name).unwrap();
+    sniffed[at..at + 12].copy_from_slice(b"sniff\x1b[1m 33");
+    write("sniffed.pcapng", &sniffed);
+    write("none.pcapng", b"");
+    write("dump.pcap", &pcap(&[hex(UDP)], 0));
+    let lines: [&[&str]; 13] = [
+        &["whole.pcapng"],
+        &["whole.pcapng", "clock.pcapng", "--json"],
+        &["whole.pcapng", "-q"],
+        &["cut.pcapng"],
+        &["cut.pcapng", "--json"],
+        &["killed.pcapng", "-q"],
+        &["killed.pcapng", "clock.pcapng"],
+        &["missing.pcapng"],
+        &["turned.pcapng"],
+        &["sniffed.pcapng"],
+        &["none.pcapng", "whole.pcapng", "--json"],
+        &["dump.pcap"],
+        &["missing.nowhere"],
+    ];
+    let sessions = lines.map(|line| session_in(directory.path(), &[&["verify"], line].concat()));
+    compare("verify.txt", &sessions.concat());
 }

@@ -70,6 +70,7 @@ fn check(name: &str) {
     );
     let file = replay(&ring, &["-w", "-"]);
     golden(&format!("{name}.pcapng"), &file.stdout);
+    verify(&fixture("golden").join(format!("{name}.pcapng")));
     golden(&format!("{name}.counts"), &file.stderr);
     golden(&format!("{name}.lines"), &replay(&ring, &[]).stdout);
     let capture = parse_pcapng(&file.stdout).expect("a faultless file");
@@ -77,6 +78,14 @@ fn check(name: &str) {
         &fixture("golden").join(format!("{name}.pcapng")),
         capture.packets.len(),
     );
+}
+
+/// The file adds up by its own account.
+fn verify(file: &Path) {
+    let output = Command::new(skbcap()).arg("verify").arg(file).output();
+    let output = output.expect("skbcap runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
 }
 
 /// tshark, capinfos and tcpdump read as many packets as there are.
@@ -154,4 +163,193 @@ fn losses() {
 #[test]
 fn clock() {
     check("clock");
+}
+
+/// A directory of its own, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("skbcap-replay-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    /// skbcap in it, on the recording of many link types; the exit status and standard error.
+    fn replay(&self, words: &[&str]) -> (Option<i32>, String) {
+        let output = Command::new(skbcap())
+            .current_dir(&self.0)
+            .arg("--replay")
+            .arg(
+                fixture("rings/linktypes.ring")
+                    .canonicalize()
+                    .expect("it is there"),
+            )
+            .args(words)
+            .output()
+            .expect("skbcap runs");
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        (output.status.code(), said)
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.0.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).expect("a directory");
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<String> = entries
+            .map(|entry| name(entry).into_string().expect("UTF-8"))
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What tshark finds in these fields of each packet, a line each.
+fn fields(file: &Path, fields: &[&str]) -> Option<String> {
+    if env::var_os("SKBCAP_SKIP_READERS").is_some() {
+        return None;
+    }
+    let file = file.to_str().expect("UTF-8");
+    let mut words = vec!["-n", "-r", file, "-T", "fields", "-E", "separator=|"];
+    words.extend(fields.iter().flat_map(|field| ["-e", field]));
+    Some(read("tshark", &words))
+}
+
+/// Ethernet, VLANs, raw IP, CAN, and a device of no link type, each where it belongs; every file
+/// opens everywhere.
+#[test]
+fn link_types_split() {
+    let scratch = Scratch::new("split");
+    let (status, said) = scratch.replay(&["-w", "out.pcapng", "--split-linktype"]);
+    assert_eq!(status, Some(0), "{said}");
+    golden("linktypes-split.counts", said.as_bytes());
+    let parts = ["out.can-socketcan.pcapng", "out.pcapng", "out.raw.pcapng"];
+    assert_eq!(scratch.names(), parts);
+    let mut packets = 0;
+    for part in parts {
+        let bytes = scratch.read(part);
+        let golden_name = part.replace("out", "linktypes-split");
+        golden(&golden_name, &bytes);
+        let capture = parse_pcapng(&bytes).expect("a faultless file");
+        readers(&fixture("golden").join(golden_name), capture.packets.len());
+        packets += capture.packets.len();
+        for interface in &capture.report.interfaces {
+            // The statistics are there; that they add up, the parser has checked.
+            assert_eq!(interface.dropped, Some(0), "{part}");
+        }
+        let comments = &capture.sections[0];
+        let wanted = format!("split-linktype={}:", part_name(part));
+        assert!(comments.iter().any(|comment| comment.starts_with(&wanted)));
+    }
+    let captured = format!("{packets} frames captured\n");
+    assert!(said.contains(&captured), "{said}");
+    let raw = fixture("golden/linktypes-split.raw.pcapng");
+    if let Some(lines) = fields(&raw, &["ip.dst", "frame.interface_name"]) {
+        assert_eq!(lines, "10.9.0.2|ta\n".repeat(2));
+    }
+    let can = fixture("golden/linktypes-split.can-socketcan.pcapng");
+    if let Some(lines) = fields(&can, &["can.id", "can.flags.xtd"]) {
+        // 0x123, extended, as it was given.
+        assert!(lines == "291|1\n" || lines == "291|True\n", "{lines}");
+    }
+}
+
+fn part_name(file: &str) -> &str {
+    let middle = file
+        .strip_prefix("out.")
+        .and_then(|rest| rest.strip_suffix(".pcapng"));
+    middle.unwrap_or("ethernet")
+}
+
+/// One header for all, and what is behind it is what each device sent.
+#[test]
+fn link_types_behind_sll2() {
+    let scratch = Scratch::new("sll2");
+    let (status, said) = scratch.replay(&["-w", "out.pcapng", "--linktype", "sll2"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(!said.contains("not written"), "{said}");
+    let bytes = scratch.read("out.pcapng");
+    golden("linktypes-sll2.pcapng", &bytes);
+    let capture = parse_pcapng(&bytes).expect("a faultless file");
+    let file = fixture("golden/linktypes-sll2.pcapng");
+    readers(&file, capture.packets.len());
+    let seen = [
+        "frame.interface_name",
+        "sll.hatype",
+        "sll.pkttype",
+        "ip.dst",
+        "vlan.id",
+    ];
+    if let Some(lines) = fields(&file, &seen) {
+        golden("linktypes-sll2.fields", lines.as_bytes());
+    }
+
+    // The same frames as in the files of their own types, but for the header.
+    scratch.replay(&["-w", "split.pcapng", "--split-linktype"]);
+    let diff = |theirs: &str, device: &str, words: &[&str]| {
+        let output = Command::new(skbcap())
+            .current_dir(&scratch.0)
+            .args(["diff", "out.pcapng", theirs, "--iface", device])
+            .args(words)
+            .output()
+            .expect("skbcap runs");
+        let told = String::from_utf8(output.stdout).expect("UTF-8");
+        (output.status.code(), told)
+    };
+    for (theirs, device) in [
+        ("split.pcapng", "va"),
+        ("split.pcapng", "va.7"),
+        ("split.raw.pcapng", "ta"),
+    ] {
+        let (status, told) = diff(theirs, device, &[]);
+        assert_eq!(status, Some(1), "{told}");
+        assert!(told.contains("cooked"), "{told}");
+        let (status, told) = diff(theirs, device, &["--ignore", "cooked"]);
+        assert_eq!(status, Some(0), "{device}: {told}");
+    }
+}
+
+/// The default: each frame as it was, and a word about who can open that.
+#[test]
+fn link_types_in_one_file() {
+    let scratch = Scratch::new("mixed");
+    let (status, said) = scratch.replay(&["-w", "out.pcapng"]);
+    assert_eq!(status, Some(0), "{said}");
+    golden("linktypes.counts", said.as_bytes());
+    golden("linktypes.pcapng", &scratch.read("out.pcapng"));
+    let file = fixture("golden/linktypes.pcapng");
+    if let Some(lines) = fields(&file, &["frame.number"]) {
+        let written = parse_pcapng(&scratch.read("out.pcapng")).expect("a faultless file");
+        assert_eq!(lines.lines().count(), written.packets.len());
+    }
+}
+
+/// A device has no files beside it.
+#[test]
+fn only_a_regular_file_is_split() {
+    let scratch = Scratch::new("device");
+    let (status, said) = scratch.replay(&["-w", "/dev/null", "--split-linktype"]);
+    let told = "skbcap: /dev/null is no regular file: --split-linktype names its files after one\n";
+    assert_eq!((status, said.as_str()), (Some(2), told));
+}
+
+/// What can't be made on the way is told with its name; what there is stays readable.
+#[test]
+fn a_part_that_can_not_be_made_is_named() {
+    let scratch = Scratch::new("no-part");
+    fs::create_dir(scratch.0.join("out.raw.pcapng")).expect("a directory in the way");
+    let (status, said) = scratch.replay(&["-w", "out.pcapng", "--split-linktype"]);
+    let told = "skbcap: cannot write to out.raw.pcapng; -w takes a file's name: Is a directory";
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains(told), "{said}");
+    parse_pcapng(&scratch.read("out.pcapng")).expect("a faultless file");
 }

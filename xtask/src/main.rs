@@ -2,6 +2,7 @@
 //! only says what can be typed.
 
 mod apt;
+mod bench;
 mod cache;
 mod ci;
 mod demo;
@@ -51,6 +52,11 @@ enum Task {
     /// Count instructions: run the tests whose names begin with icount_, and
     /// print what they print
     Icount(vm::icount::Options),
+    /// Measure parts of skbcap on this machine
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Run the stress tests for hours, in a guest
+    Soak(vm::soak::Options),
     /// Write two captures of a gigabyte and print what comparing them takes
     DiffBench(diff_bench::Options),
     /// Run all checks and tests, as continuous integration does
@@ -86,6 +92,8 @@ fn perform(task: Task) -> Result<bool> {
         Task::Ebpf { check: true } => ebpf::check(&cache).map(|()| true),
         Task::Vm(options) => vm::main(&cache, &options),
         Task::Icount(options) => vm::icount::main(&cache, &options),
+        Task::Bench(bench) => bench::main(&bench).map(|()| true),
+        Task::Soak(options) => vm::soak::main(&cache, &options),
         Task::DiffBench(options) => diff_bench::main(&options).map(|()| true),
         Task::Test { no_vm } => ci::main(&cache, !no_vm),
         Task::Picture => picture::main(&cache).map(|()| true),

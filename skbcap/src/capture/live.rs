@@ -16,18 +16,20 @@ use rustix::{
 use skbcap_common::{Hook, InterfaceDrops};
 
 use super::{
-    interfaces_text, open,
-    pipeline::Pipeline,
+    interfaces_text, located, open,
+    pipeline::{End, Pipeline},
     say, summarize,
     target::{Facts, check, interfaces, namespace, origin, place, ways},
     writes_a_file,
 };
 use crate::{
     clock::ClockWatch,
-    config::{Config, Output},
+    config::Config,
     geometry,
     kernel::{
-        load::{Kernel, LoadError, Maps, Options},
+        background,
+        load::{Kernel, LoadError, Options},
+        maps::Maps,
         netns::Namespace,
         preflight::Preflight,
         setup,
@@ -66,29 +68,34 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             ));
         }
     };
+    let loader = background::loader();
     let mut preflight = Preflight::gather(config.btf.as_deref());
     if config.check {
-        return check(preflight);
+        return check(preflight, loader);
     }
     let hook = preflight.hook(config.hook)?;
     let netns = namespace(config)?;
     let interfaces = interfaces(config, netns.as_ref())?;
-    setup::explore(&mut preflight, ways()?)?;
-    let facts = Facts::of(preflight)?;
+    let mut loader = loader.wait();
+    let net = hook == Hook::Kprobe && preflight.has_queue_tracepoint();
+    let types = (hook != Hook::Kprobe || net).then(background::types);
+    setup::explore(&mut preflight, ways()?, &mut loader)?;
+    let facts = Facts::of(preflight, config.btf.is_none())?;
     debug(&|| match &facts.page_bases {
         Ok(bases) => format!("fragments are read by the page bases from {}", bases.way),
         Err(why) => format!("fragments cannot be read: {why}"),
     });
-    debug(&|| match &facts.preempt_counts {
-        Ok(counts) => format!("contexts are told apart on {} CPUs", counts.addresses.len()),
+    debug(&|| match &facts.cpu_words {
+        Ok(words) => format!("contexts are told apart on {} CPUs", words.len()),
         Err(why) => format!("contexts cannot be told apart: {why}"),
     });
 
     let rings = facts.online.len() as u32;
+    let spare = u32::from(net);
     let buffer = config
         .buffer_bytes
-        .unwrap_or_else(|| geometry::default_buffer_bytes(rings, config.snaplen));
-    let geometry = geometry::ring_geometry(buffer, rings, config.snaplen)?;
+        .unwrap_or_else(|| geometry::default_buffer_bytes(rings, config.snaplen, spare));
+    let geometry = geometry::ring_geometry(buffer, rings, config.snaplen, spare)?;
     debug(&|| {
         format!(
             "{rings} rings of {} segments, {} usable bytes each",
@@ -96,24 +103,27 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             geometry.usable_bytes()
         )
     });
-    let (mut kernel, maps) = Kernel::load(&Options {
+    let options = Options {
         hook,
+        net,
         geometry,
         snaplen: config.snaplen,
         netns: netns.as_ref().map(Namespace::inode),
         interfaces,
         layout: facts.layout,
-        preempt_count: facts.preempt_count_addresses(),
+        kfuncs: facts.kfuncs,
+        words: facts.words(),
         online: facts.online.iter().copied().collect(),
-    })
-    .inspect_err(|error| {
+    };
+    let (mut kernel, maps) = Kernel::load(&options, loader, types).inspect_err(|error| {
         if let LoadError::Program(refused) = error {
             debug(&|| format!("the verifier's log:\n{}", refused.log()));
         }
     })?;
     if config.debug {
-        let effort = kernel.effort().unwrap_or_default();
-        debug(&|| format!("the program for {} is loaded: {effort}", place(hook)));
+        for effort in kernel.effort() {
+            debug(&|| format!("program {effort}"));
+        }
     }
 
     // From here on only the output's own name can be wrong: a file is emptied no sooner.
@@ -140,6 +150,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         place(hook),
         config.snaplen
     ));
+    background::give_memory_back();
 
     let watched = watch(
         config,
@@ -149,24 +160,27 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         &mut signals,
         &mut pipeline,
     );
+    // Hook and net end at the same moment; what is missed from then on is nobody's.
+    maps.end();
     let missed = kernel.missed(&facts.btf);
     kernel.detach()?;
     // Whatever went wrong with the rings, what was taken so far is not lost.
     let drained = watched.and_then(|order| drain(&mut pipeline, order));
     let drops = drained.as_deref().unwrap_or_default();
     pipeline.stats.missed = missed;
-    let (stats, result) = pipeline.finish(drops, monotonic_ns());
+    let End {
+        stats,
+        lines,
+        result,
+    } = pipeline.finish(drops, monotonic_ns());
     debug(&|| {
         format!(
             "{} frames were dated later, to keep the order",
             stats.reordered
         )
     });
-    summarize(&stats, hook);
-    result.with_context(|| match &config.output {
-        Output::File(path) => format!("cannot write to {}", path.display()),
-        _ => "cannot write to standard output".to_owned(),
-    })?;
+    summarize(&stats, hook, &lines);
+    located(result, config)?;
     drained?;
     Ok(ExitCode::SUCCESS)
 }
@@ -189,10 +203,7 @@ fn watch<'m>(
     let mut status = status_line(config);
     loop {
         order.refresh(monotonic_ns())?;
-        let mut taken = 0;
-        while taken < BATCH && order.next(|frame| pipeline.take(&frame))?.is_some() {
-            taken += 1;
-        }
+        let taken = order.each(BATCH, |frame| pipeline.take(&frame))?;
         order.release();
         // A file is only written to when the buffer is full or nothing else is to be done.
         pipeline.flush(taken == 0);
@@ -239,7 +250,7 @@ fn watch<'m>(
 /// interface.
 fn drain(pipeline: &mut Pipeline, mut order: Order<'_>) -> anyhow::Result<Vec<InterfaceDrops>> {
     order.finish()?;
-    while order.next(|frame| pipeline.take(&frame))?.is_some() {}
+    order.each(usize::MAX, |frame| pipeline.take(&frame))?;
     order.release();
     let mut drops: Vec<InterfaceDrops> = Vec::new();
     for ring in order.rings() {

@@ -7,16 +7,19 @@ mod pipeline;
 mod replay;
 mod target;
 
+pub use self::pipeline::{End, Pipeline};
+
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
 
+use anyhow::Context;
 use skbcap_common::Hook;
 
 use crate::{
-    config::{Config, Output},
-    output::{FileOutput, Lines, OpenError, Origin, PcapngFile, Sink},
+    config::{Config, LinkTypes, Output},
+    output::{AnySink, FileOutput, Lines, OpenError, Origin, Pcapng},
     stats::Stats,
     status,
 };
@@ -35,14 +38,27 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Where the frames of this capture go. A file is emptied here.
-fn open(config: &Config, origin: Origin, snaplen: u32) -> Result<Box<dyn Sink>, OpenError> {
-    Ok(match FileOutput::open(&config.output)? {
-        None => Box::new(Lines::new(io::stdout())),
-        Some(output) => Box::new(
-            PcapngFile::new(output, origin, snaplen)
-                .expect("a snapshot length in range and names of a sane length"),
-        ),
-    })
+fn open(config: &Config, origin: Origin, snaplen: u32) -> Result<AnySink, OpenError> {
+    let Some(mut output) = FileOutput::open(&config.output)? else {
+        return Ok(AnySink::Lines(Lines::new(io::stdout())));
+    };
+    if config.link_types == LinkTypes::Split {
+        output = output.must_be_regular()?;
+    }
+    Ok(AnySink::Pcapng(Box::new(
+        Pcapng::new(output, origin, snaplen, config.link_types)
+            .expect("a snapshot length in range and names of a sane length"),
+    )))
+}
+
+/// Says where the output's error happened.
+fn located(result: io::Result<()>, config: &Config) -> anyhow::Result<()> {
+    match &config.output {
+        // The error names the file itself: it is one of several.
+        _ if config.link_types == LinkTypes::Split => Ok(result?),
+        Output::File(path) => result.with_context(|| format!("cannot write to {}", path.display())),
+        _ => result.context("cannot write to standard output"),
+    }
 }
 
 /// Tells the user something. Whoever closed standard error doesn't want it: no reason to panic, as
@@ -52,9 +68,11 @@ fn say(message: std::fmt::Arguments<'_>) {
 }
 
 /// What is said at the end, once the live line is gone.
-fn summarize(stats: &Stats, hook: Hook) {
+fn summarize(stats: &Stats, hook: Hook, more: &[String]) {
+    let mut stderr = io::stderr().lock();
     // Whoever closed standard error doesn't want it.
-    let _ = status::write_summary(&mut io::stderr().lock(), stats, hook);
+    let _ = status::write_summary(&mut stderr, stats, hook)
+        .and_then(|()| more.iter().try_for_each(|line| writeln!(stderr, "{line}")));
 }
 
 /// The words for an interface list.

@@ -12,14 +12,14 @@ use skbcap_common::InterfaceDrops;
 use crate::{
     clock::{Offset, Step, WallClock},
     decode::Frame,
-    output::{Outcome, Sink},
+    output::{AnySink, Outcome, Sink},
     recording::Recorder,
     stats::Stats,
 };
 
 /// A capture's way from the rings to its output.
-pub(super) struct Pipeline {
-    sink: Box<dyn Sink>,
+pub struct Pipeline {
+    sink: AnySink,
     recorder: Option<Recorder<BufWriter<File>>>,
     clock: WallClock,
     /// Times that the wall clock was set, and that no frame has come after yet.
@@ -28,16 +28,30 @@ pub(super) struct Pipeline {
     last_wall_ns: u64,
     count: Option<NonZeroU64>,
     /// What userspace counts; the kernel side's counters are added at the end.
-    pub(super) stats: Stats,
+    pub stats: Stats,
     /// Bytes of the frames that were written.
     pub(super) bytes: u64,
     /// The first error of the output, which ends the capture.
     failed: Option<io::Error>,
 }
 
+/// How a capture ended.
+#[derive(Debug)]
+pub struct End {
+    /// What became of every frame.
+    pub stats: Stats,
+    /// What the output has to say beyond the counts.
+    pub lines: Vec<String>,
+    /// The output's first error, except that a reader went away: that is an end like any other.
+    pub result: io::Result<()>,
+}
+
 impl Pipeline {
-    pub(super) fn new(
-        sink: Box<dyn Sink>,
+    /// Frames go to `sink`, and to `recorder` if there is one, dated by `offset` until the wall
+    /// clock is set; `count` of them if that is given.
+    #[must_use]
+    pub fn new(
+        sink: AnySink,
         recorder: Option<Recorder<BufWriter<File>>>,
         offset: Offset,
         count: Option<NonZeroU64>,
@@ -57,27 +71,30 @@ impl Pipeline {
 
     /// Takes a frame; frames come in time order. After the last one that was asked for, and after
     /// an error, frames are only counted.
-    pub(super) fn take(&mut self, frame: &Frame<'_>) {
-        if self.failed.is_some() {
-            self.stats.output_failed += 1;
-        } else if self.is_over() {
-            self.stats.beyond_count += 1;
+    #[inline]
+    pub fn take(&mut self, frame: &Frame<'_>) {
+        if self.is_over() {
+            self.pass_over();
         } else if let Err(error) = self.try_take(frame) {
             self.stats.output_failed += 1;
             self.failed = Some(error);
         }
     }
 
+    #[cold]
+    fn pass_over(&mut self) {
+        if self.failed.is_some() {
+            self.stats.output_failed += 1;
+        } else {
+            self.stats.beyond_count += 1;
+        }
+    }
+
+    #[inline]
     fn try_take(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         let time_ns = frame.header.time_ns;
-        while let Some(step) = self
-            .steps
-            .pop_front_if(|step| step.at_monotonic_ns <= time_ns)
-        {
-            self.sink
-                .clock_was_set(step.new_offset_ns - step.old_offset_ns)?;
-            // A clock that was set back dates the new section's frames before the old one's.
-            self.last_wall_ns = 0;
+        if !self.steps.is_empty() {
+            self.take_steps(time_ns)?;
         }
         let mut wall_ns = self.clock.wall_ns(time_ns);
         if wall_ns < self.last_wall_ns {
@@ -86,7 +103,7 @@ impl Pipeline {
         }
         self.last_wall_ns = wall_ns;
         if let Some(recorder) = &mut self.recorder {
-            recorder.record(frame.header.cpu, frame)?;
+            recorder.record(frame.ring(), frame)?;
         }
         match self.sink.frame(frame, wall_ns)? {
             Outcome::Written => {
@@ -94,6 +111,21 @@ impl Pipeline {
                 self.bytes += frame.data.len() as u64;
             }
             Outcome::UnsupportedLinkType => self.stats.unsupported_link_type += 1,
+        }
+        Ok(())
+    }
+
+    /// Tells the output that the clock was set, where that was before `time_ns`.
+    #[cold]
+    fn take_steps(&mut self, time_ns: u64) -> io::Result<()> {
+        while let Some(step) = self
+            .steps
+            .pop_front_if(|step| step.at_monotonic_ns <= time_ns)
+        {
+            self.sink
+                .clock_was_set(step.new_offset_ns - step.old_offset_ns)?;
+            // A clock that was set back dates the new section's frames before the old one's.
+            self.last_wall_ns = 0;
         }
         Ok(())
     }
@@ -110,7 +142,9 @@ impl Pipeline {
     }
 
     /// Whether no more frames are wanted: there were enough, or the output failed.
-    pub(super) fn is_over(&self) -> bool {
+    #[must_use]
+    #[inline]
+    pub fn is_over(&self) -> bool {
         self.failed.is_some()
             || self
                 .count
@@ -133,15 +167,7 @@ impl Pipeline {
     }
 
     /// Ends the output. `self.stats` is complete.
-    ///
-    /// # Errors
-    ///
-    /// The output's first one, except that a reader went away: that is an end like any other.
-    pub(super) fn finish(
-        mut self,
-        drops: &[InterfaceDrops],
-        end_monotonic_ns: u64,
-    ) -> (Stats, io::Result<()>) {
+    pub fn finish(mut self, drops: &[InterfaceDrops], end_monotonic_ns: u64) -> End {
         if let Some(recorder) = &mut self.recorder
             && let Err(error) = recorder.finish(&self.stats, drops)
         {
@@ -151,10 +177,10 @@ impl Pipeline {
         let finished = match self.failed.take() {
             Some(error) => {
                 // The blocks so far stay readable; why it failed matters more than the rest.
-                let _ = self.sink.finish(drops, end_ns);
+                let _ = self.sink.finish(drops, &self.stats, end_ns);
                 Err(error)
             }
-            None => self.sink.finish(drops, end_ns),
+            None => self.sink.finish(drops, &self.stats, end_ns),
         };
         if finished.is_err() {
             let lost = self.sink.lost();
@@ -165,6 +191,10 @@ impl Pipeline {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,
         };
-        (self.stats, result)
+        End {
+            stats: self.stats,
+            lines: self.sink.summary(),
+            result,
+        }
     }
 }

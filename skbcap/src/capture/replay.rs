@@ -5,7 +5,11 @@ use std::{fs::File, process::ExitCode};
 use anyhow::Context;
 use memmap2::Mmap;
 
-use super::{open, pipeline::Pipeline, say, summarize};
+use super::{
+    located, open,
+    pipeline::{End, Pipeline},
+    say, summarize,
+};
 use crate::{config::Config, order::Order, recording::Recording, ring::Ring};
 
 /// Replays the recording that `config` names.
@@ -39,18 +43,20 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     );
     order.finish()?;
     let mut last_ns = 0;
-    while let Some(time_ns) = order.next(|frame| {
+    order.each(usize::MAX, |frame| {
         pipeline.take(&frame);
-        frame.header.time_ns
-    })? {
-        last_ns = time_ns;
-    }
+        last_ns = frame.header.time_ns;
+    })?;
     for notice in pipeline.notices() {
         say(format_args!("{notice}"));
     }
     recording.counters.fill(&mut pipeline.stats);
-    let (stats, result) = pipeline.finish(&recording.drops, last_ns);
-    summarize(&stats, recording.header.hook);
-    result.with_context(|| "cannot write the output")?;
+    let End {
+        stats,
+        lines,
+        result,
+    } = pipeline.finish(&recording.drops, last_ns);
+    summarize(&stats, recording.header.hook, &lines);
+    located(result, config)?;
     Ok(ExitCode::SUCCESS)
 }

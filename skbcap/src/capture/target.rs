@@ -13,11 +13,13 @@ use super::interfaces_text;
 use crate::{
     config::{Config, HookChoice, NetnsChoice},
     kernel::{
+        background::{Background, Loader},
         btf::Btf,
+        cpu_words::{self, AllCpuWords, CpuWords},
+        kfuncs::{self, Kfuncs},
         load,
         netns::{self, Namespace},
         page_base::{NotFound, PageBases, Ways},
-        preempt_count::{self, PreemptCounts},
         preflight::{Preflight, Types},
         setup,
     },
@@ -58,8 +60,12 @@ pub(super) fn interfaces(
 }
 
 /// Prints what this machine offers and lacks. Fails where nothing could be captured.
-pub(super) fn check(mut preflight: Preflight) -> anyhow::Result<ExitCode> {
-    let explored = setup::explore(&mut preflight, ways()?);
+pub(super) fn check(
+    mut preflight: Preflight,
+    loader: Background<Loader>,
+) -> anyhow::Result<ExitCode> {
+    let mut loader = loader.wait();
+    let explored = setup::explore(&mut preflight, ways()?, &mut loader);
     let mut out = io::stdout().lock();
     writeln!(out, "{preflight}")?;
     if let Err(error) = &explored {
@@ -77,15 +83,17 @@ pub(super) fn check(mut preflight: Preflight) -> anyhow::Result<ExitCode> {
 pub(super) struct Facts {
     pub(super) btf: Btf,
     pub(super) layout: Layout,
+    pub(super) kfuncs: Option<Kfuncs>,
     pub(super) page_bases: Result<PageBases, NotFound>,
-    pub(super) preempt_counts: Result<PreemptCounts, preempt_count::Unknown>,
+    pub(super) cpu_words: Result<AllCpuWords, cpu_words::Unknown>,
     /// Possible CPUs, by number: one more than the last.
     pub(super) cpus: u32,
     pub(super) online: BTreeSet<u32>,
 }
 
 impl Facts {
-    pub(super) fn of(preflight: Preflight) -> anyhow::Result<Self> {
+    /// `own_types`: what BTF was read is the running kernel's own.
+    pub(super) fn of(preflight: Preflight, own_types: bool) -> anyhow::Result<Self> {
         let Types {
             btf, mut layout, ..
         } = preflight.types?;
@@ -96,34 +104,31 @@ impl Facts {
             layout.page_offset_base = bases.page_offset_base;
             layout.vmemmap_base = bases.vmemmap_base;
         }
+        let kfuncs = if own_types { kfuncs::find(&btf)? } else { None };
         Ok(Self {
             btf,
             layout,
+            kfuncs,
             page_bases,
-            preempt_counts: preflight
-                .preempt_counts
-                .context("the CPUs were not asked")?,
+            cpu_words: preflight.cpu_words.context("the CPUs were not asked")?,
             cpus: preflight.possible_cpus?.last().map_or(1, |last| last + 1),
             online: preflight.online_cpus?,
         })
     }
 
-    /// For each possible CPU, the address of its preemption counter, 0 where it isn't known.
-    pub(super) fn preempt_count_addresses(&self) -> Vec<u64> {
-        let address = |cpu| {
-            let counts = self.preempt_counts.as_ref().ok()?;
-            counts.addresses.get(&cpu).copied()
-        };
-        (0..self.cpus)
-            .map(|cpu| address(cpu).unwrap_or(0))
-            .collect()
+    /// For each possible CPU, where it keeps the words that the programs look at.
+    pub(super) fn words(&self) -> Vec<CpuWords> {
+        let words = |cpu| self.cpu_words.as_ref().ok()?.get(&cpu).copied();
+        let all = 0..self.cpus;
+        all.map(|cpu| words(cpu).unwrap_or_default()).collect()
     }
 }
 
 pub(super) fn place(hook: Hook) -> String {
     match hook {
-        Hook::Kprobe => format!("kprobe ({})", load::FUNCTION),
-        Hook::Queue => format!("queue (tracepoint {})", load::TRACEPOINT),
+        Hook::Kprobe | Hook::Net => format!("kprobe ({})", load::FUNCTION),
+        Hook::Queue => format!("queue (tracepoint {})", load::QUEUE_TRACEPOINT),
+        Hook::Xmit => format!("xmit (tracepoint {})", load::XMIT_TRACEPOINT),
     }
 }
 
@@ -147,8 +152,9 @@ pub(super) fn origin(
     let mut comments = vec![format!(
         "hook={} netns={} interfaces={} snaplen={}",
         match hook {
-            Hook::Kprobe => "kprobe",
+            Hook::Kprobe | Hook::Net => "kprobe",
             Hook::Queue => "queue",
+            Hook::Xmit => "xmit",
         },
         netns.map_or_else(|| "all".to_owned(), |netns| netns.inode().to_string()),
         interfaces_text(config).replace(", ", ","),
@@ -157,7 +163,7 @@ pub(super) fn origin(
     if let Err(why) = &facts.page_bases {
         comments.push(format!("frames are cut before their first fragment: {why}"));
     }
-    if let Err(why) = &facts.preempt_counts {
+    if let Err(why) = &facts.cpu_words {
         comments.push(format!("ctx is unknown on this kernel: {why}"));
     }
     Origin {

@@ -2,7 +2,6 @@
 //!
 //! Knows files, the terminal and exit statuses; what is the same is for the other modules to say.
 
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,6 +11,7 @@ use memmap2::Mmap;
 
 use super::{Capture, Explanation, NotACapture, Options, compare, explain, json, text};
 use crate::cli::Diff;
+use crate::mapped_file;
 
 /// Nothing could be compared, or what was found could not be told.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,8 @@ impl DiffError {
 /// be read, and the status says so.
 pub fn run(diff: &Diff) -> Result<ExitCode, DiffError> {
     let window = diff.window.as_deref().map(seconds).transpose()?;
+    let map =
+        |path: &Path| mapped_file::map(path).map_err(|error| DiffError::Read(path.into(), error));
     let files = [map(&diff.ours)?, map(&diff.theirs)?];
     let ours = read(&diff.ours, &files[0])?;
     let theirs = read(&diff.theirs, &files[1])?;
@@ -93,28 +95,6 @@ fn tell(diff: &Diff, explanation: &Explanation<'_>) -> io::Result<()> {
         text::write(&mut out, explanation, diff.show, is_colored)?;
     }
     out.flush()
-}
-
-/// A mapped file; [`None`] where there is nothing to map.
-fn map(path: &Path) -> Result<Option<Mmap>, DiffError> {
-    let failed = |error| DiffError::Read(path.into(), error);
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        let message = "not a regular file, which diff needs";
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, message)));
-    }
-    if metadata.len() == 0 {
-        return Ok(None);
-    }
-    #[expect(
-        unsafe_code,
-        reason = "mapping a file is only as safe as the file is left alone"
-    )]
-    // SAFETY: the mapping is private to this function's caller and only read. Whoever cuts the file
-    // short meanwhile makes this process end by SIGBUS, as with any program that maps a file.
-    let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
-    Ok(Some(map))
 }
 
 fn read<'a>(path: &Path, file: &'a Option<Mmap>) -> Result<Capture<'a>, DiffError> {

@@ -78,12 +78,14 @@ fn named(protocol: &str, at: usize, fields: &[(&str, usize)]) -> Field {
 fn link(layers: &Layers, at: usize, bits: u8) -> Field {
     if layers.tags.contains(&at) {
         let inner = (at - layers.tags.start) % 4;
-        let start = at - inner;
-        return match inner {
-            0 | 1 => ("vlan.tpid".into(), start),
-            2 if bits & 0x0f == 0 && bits & 0xe0 != 0 => ("vlan.pcp".into(), start + 2),
-            2 if bits & 0x0f == 0 && bits & 0x10 != 0 => ("vlan.dei".into(), start + 2),
-            _ => ("vlan.vid".into(), start + 2),
+        let start = at - inner % 2;
+        // Where a type stands before each tag, or behind it.
+        let is_type = (inner < 2) == (layers.header != Header::Sll2);
+        return match inner % 2 {
+            _ if is_type => ("vlan.tpid".into(), start),
+            0 if bits & 0x0f == 0 && bits & 0xe0 != 0 => ("vlan.pcp".into(), start),
+            0 if bits & 0x0f == 0 && bits & 0x10 != 0 => ("vlan.dei".into(), start),
+            _ => ("vlan.vid".into(), start),
         };
     }
     let untagged = match at < layers.tags.end {

@@ -1,10 +1,10 @@
 //! A comparison for programs: the schema is told in `docs/diff.md`.
 
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 
 use super::{Capture, Difference, Explanation, Frame, Pair, Segmented};
+use crate::json::{lines, list, string};
 use crate::print;
 
 /// Raised when a key changes its meaning or goes; new keys don't raise it.
@@ -159,46 +159,4 @@ fn write_frame(out: &mut impl Write, capture: &Capture<'_>, frame: &Frame<'_>) -
     out.write_all(b", \"packet\": ")?;
     string(out, String::from_utf8_lossy(&packet))?;
     out.write_all(b"}")
-}
-
-/// An array, each item on a line of its own.
-fn lines<W: Write, T>(
-    out: &mut W,
-    items: impl IntoIterator<Item = T>,
-    mut write: impl FnMut(&mut W, T) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut is_empty = true;
-    out.write_all(b"[")?;
-    for item in items {
-        out.write_all(if is_empty { b"\n    " } else { b",\n    " })?;
-        is_empty = false;
-        write(out, item)?;
-    }
-    out.write_all(if is_empty { b"]" } else { b"\n  ]" })
-}
-
-/// An array on one line.
-fn list<W: Write, T>(
-    out: &mut W,
-    items: impl IntoIterator<Item = T>,
-    mut write: impl FnMut(&mut W, T) -> io::Result<()>,
-) -> io::Result<()> {
-    out.write_all(b"[")?;
-    for (at, item) in items.into_iter().enumerate() {
-        out.write_all(if at == 0 { b"" } else { b", " })?;
-        write(out, item)?;
-    }
-    out.write_all(b"]")
-}
-
-fn string(out: &mut impl Write, text: impl Display) -> io::Result<()> {
-    out.write_all(b"\"")?;
-    for character in text.to_string().chars() {
-        match character {
-            '"' | '\\' => write!(out, "\\{character}")?,
-            '\0'..='\x1f' | '\x7f' => write!(out, "\\u{:04x}", character as u32)?,
-            _ => write!(out, "{character}")?,
-        }
-    }
-    out.write_all(b"\"")
 }

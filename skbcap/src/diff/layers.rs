@@ -1,5 +1,6 @@
 //! Where a frame's headers lie, as far as its bytes go.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::Frame;
@@ -17,6 +18,8 @@ pub(super) const ARP: u16 = 0x0806;
 
 /// VLAN tags that are followed; the kernel itself stops at 8 (`MAX_VLAN_DEPTH`).
 const MAX_TAGS: usize = 8;
+/// Ethernet's type field holds a length below this: an 802.3 frame.
+const LEAST_ETHERTYPE: u16 = 0x600;
 /// IPv6 extension headers that are followed.
 const MAX_EXTENSIONS: usize = 16;
 
@@ -51,7 +54,8 @@ impl Header {
 #[derive(Clone, Debug)]
 pub(super) struct Layers {
     pub(super) header: Header,
-    /// The VLAN tags, each with the type before it.
+    /// The VLAN tags, each with the type before it; in SLL2, whose type does not stand there, each
+    /// with the type behind it.
     pub(super) tags: Range<usize>,
     /// What the network layer is.
     pub(super) ether_type: Option<u16>,
@@ -89,7 +93,7 @@ fn u32_at(data: &[u8], at: usize) -> Option<u32> {
 impl Layers {
     pub(super) fn of(frame: &Frame<'_>, link_type: LinkType) -> Self {
         let (data, header) = (frame.data, Header::of(link_type));
-        let (mut type_at, mut network): (usize, usize) = match header {
+        let (type_at, mut network): (usize, usize) = match header {
             Header::Ethernet => (12, 14),
             Header::Sll => (14, 16),
             Header::Sll2 => (0, 20),
@@ -104,19 +108,32 @@ impl Layers {
             Header::Other(_) => None,
             _ => u16_at(data, type_at),
         };
-        let tags_at = network.saturating_sub(2);
-        if matches!(header, Header::Ethernet | Header::Sll) {
+        if matches!(header, Header::Ethernet)
+            && let Some(0..LEAST_ETHERTYPE) = ether_type
+        {
+            // A length: cooked headers have these instead, as Linux tells them apart.
+            let is_raw = data.get(14..16) == Some(&[0xff, 0xff]);
+            ether_type = Some(if is_raw { 1 } else { 4 });
+        }
+        let tags_at = match header {
+            Header::Sll2 => network,
+            _ => network.saturating_sub(2),
+        };
+        if matches!(header, Header::Ethernet | Header::Sll | Header::Sll2) {
             for _ in 0..MAX_TAGS {
                 let is_tag = matches!(ether_type, Some(0x8100 | 0x88a8 | 0x9100));
-                let Some(inner) = u16_at(data, type_at + 4).filter(|_| is_tag) else {
+                let Some(inner) = u16_at(data, network + 2).filter(|_| is_tag) else {
                     break;
                 };
                 ether_type = Some(inner);
-                type_at += 4;
                 network += 4;
             }
         }
-        let tags = tags_at..network.saturating_sub(2).max(tags_at);
+        let tags_end = match header {
+            Header::Sll2 => network,
+            _ => network.saturating_sub(2),
+        };
+        let tags = tags_at..tags_end.max(tags_at);
         let frame_end = (frame.len as usize).max(data.len());
         let ip = match ether_type {
             Some(IPV4) => Ip::v4(data, network, frame_end),
@@ -132,9 +149,46 @@ impl Layers {
         }
     }
 
+    /// The tags as Ethernet has them: each with the type before it.
+    pub(super) fn tags<'a>(&self, data: &'a [u8]) -> Cow<'a, [u8]> {
+        let tags = data.get(self.tags.clone()).unwrap_or_default();
+        match (self.header, tags) {
+            // Tags that were found lie behind a whole header.
+            (Header::Sll2, [inner @ .., _, _]) => [&data[..2], inner].concat().into(),
+            _ => tags.into(),
+        }
+    }
+
+    /// Where the byte at an offset in [`Layers::tags`] lies.
+    pub(super) fn tag_byte(&self, offset: usize) -> usize {
+        match self.header {
+            Header::Sll2 if offset < 2 => offset,
+            Header::Sll2 => self.tags.start + offset - 2,
+            _ => self.tags.start + offset,
+        }
+    }
+
+    /// The bytes up to the network layer but for its type and what belongs to the tags.
+    pub(super) fn addresses(&self) -> Range<usize> {
+        match self.header {
+            Header::Sll2 => 2..self.tags.start,
+            _ => 0..self.tags.start,
+        }
+    }
+
     /// The bytes up to the network layer, in two parts: the tags lie between them.
     pub(super) fn link<'a>(&self, data: &'a [u8]) -> [&'a [u8]; 2] {
         let end = self.network.min(data.len());
+        if self.header == Header::Sll2 {
+            // The network layer's type comes first, or with the last tag.
+            let type_at = if self.tags.is_empty() {
+                0
+            } else {
+                self.network - 2
+            };
+            let part = |range: Range<usize>| &data[range.start.min(end)..range.end.min(end)];
+            return [part(self.addresses()), part(type_at..type_at + 2)];
+        }
         let (start, stop) = (self.tags.start.min(end), self.tags.end.min(end));
         [&data[..start], &data[stop..end]]
     }

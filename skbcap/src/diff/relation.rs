@@ -158,11 +158,7 @@ pub(super) fn relate(ours: Side<'_>, theirs: Side<'_>, cut: usize) -> Relation {
 fn link(sides: [Side<'_>; 2], data: [&[u8]; 2], relation: &mut Relation) {
     let layers = sides.map(|side| side.layers);
     let [ours, theirs] = layers;
-    let tags = [0, 1].map(|side| {
-        data[side]
-            .get(layers[side].tags.clone())
-            .unwrap_or_default()
-    });
+    let tags = [0, 1].map(|side| layers[side].tags(data[side]));
     if ours.header == theirs.header && tags[0].len() == tags[1].len() {
         bytes(
             sides,
@@ -174,20 +170,20 @@ fn link(sides: [Side<'_>; 2], data: [&[u8]; 2], relation: &mut Relation) {
         return;
     }
     if tags[0].len() == tags[1].len() {
-        if let Some(at) = first_difference(tags[0], tags[1]) {
-            relation.field("vlan.vid", layers.map(|layers| layers.tags.start + at), 1);
+        if let Some(at) = first_difference(&tags[0], &tags[1]) {
+            relation.field("vlan.vid", layers.map(|layers| layers.tag_byte(at)), 1);
         }
-    } else if tags[0].ends_with(tags[1]) || tags[1].ends_with(tags[0]) {
+    } else if tags[0].ends_with(&tags[1]) || tags[1].ends_with(&tags[0]) {
         relation.add(Difference::Vlan);
     } else {
-        relation.field("vlan.vid", layers.map(|layers| layers.tags.start), 4);
+        relation.field("vlan.vid", layers.map(|layers| layers.tag_byte(0)), 4);
     }
     if ours.header == theirs.header {
         bytes(
             sides,
             data,
-            [0, 0],
-            layers.map(|layers| layers.tags.start),
+            layers.map(|layers| layers.addresses().start),
+            layers.map(|layers| layers.addresses().end),
             relation,
         );
     } else if layers

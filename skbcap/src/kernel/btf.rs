@@ -124,6 +124,14 @@ fn hint(path: &Path, error: &io::Error) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TypeId(u32);
 
+impl TypeId {
+    /// The number by which the kernel knows it, if these are the running kernel's types.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// One kernel's types.
 pub struct Btf {
     bytes: Vec<u8>,

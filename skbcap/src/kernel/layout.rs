@@ -116,7 +116,14 @@ pub fn layout(btf: &Btf) -> Result<Layout, LayoutError> {
         net_inum: net.offset("ns.inum", 4)?,
         skb_begin: 0,
         task_comm: task.offset("comm", 16)?,
+        dev_egress: [
+            // Since 6.6, and up to 6.5 (include/linux/netdevice.h).
+            one_of(&device, &["tcx_egress", "miniq_egress"])?,
+            one_of(&device, &["nf_hooks_egress"])?,
+        ],
         skb_next: skb.offset("next", 8)?,
+        skb_protocol: skb.offset("protocol", 2)?,
+        skb_network_header: skb.offset("network_header", 2)?,
         reserved: 0,
     };
     if layout.page_size_of == 0 {
@@ -124,6 +131,16 @@ pub fn layout(btf: &Btf) -> Result<Layout, LayoutError> {
     }
     (layout.skb_begin, layout.skb_window) = skb_window(&layout);
     Ok(layout)
+}
+
+/// The offset of the first of these pointers that the structure has, 0 if it has none.
+fn one_of(structure: &Structure<'_>, fields: &[&'static str]) -> Result<u32, LayoutError> {
+    for &field in fields {
+        if structure.btf.find_member(structure.name, field)?.is_some() {
+            return structure.offset(field, 8);
+        }
+    }
+    Ok(0)
 }
 
 /// From where and how many bytes of the skb hold all its fields, in whole words: each field was
@@ -139,6 +156,8 @@ fn skb_window(layout: &Layout) -> (u32, u32) {
         (layout.skb_end, 4),
         (layout.skb_vlan_proto, 2),
         (layout.skb_vlan_tci, 2),
+        (layout.skb_protocol, 2),
+        (layout.skb_network_header, 2),
         (layout.skb_vlan_present, 1),
         (layout.skb_ip_summed, 1),
     ];

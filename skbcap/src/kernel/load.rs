@@ -1,4 +1,4 @@
-//! The kernel side: loaded, attached, mapped, and taken down again.
+//! The kernel side: loaded, attached, and taken down again.
 //!
 //! The only place that loads the capture's programs. Must not know: records, order, files.
 
@@ -10,39 +10,83 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Map, MapData, RingBuf},
-    programs::{BtfTracePoint, KProbe, ProgramError},
+    maps::{MapData, RingBuf},
+    programs::{BtfTracePoint, KProbe, ProgramError, ProgramInfo},
 };
 use skbcap_common::{
-    Config, Control, Hook,
-    config::{Layout, MAX_INTERFACES},
-    control::InterfaceDropsTable,
+    Config, Hook,
+    config::{Layout, MAX_INTERFACES, Types},
+    note::NOTES,
 };
 use zerocopy::IntoBytes;
 
 use super::{
+    background::{self, Background},
     btf::Btf,
-    mapped::Mapped,
+    cpu_words::CpuWords,
+    kfuncs::Kfuncs,
+    maps::{Division, Maps},
     missed,
     object::{self, ObjectError},
     refused::ProgramRefused,
 };
-use crate::{geometry::Geometry, ring::Memory};
+use crate::geometry::Geometry;
 
 /// The function that the kprobe is attached to.
 pub const FUNCTION: &str = "__dev_queue_xmit";
 /// The tracepoint within it.
-pub const TRACEPOINT: &str = "net_dev_queue";
+pub const QUEUE_TRACEPOINT: &str = "net_dev_queue";
+/// The tracepoint where the driver gets the frame.
+pub const XMIT_TRACEPOINT: &str = "net_dev_start_xmit";
 
-/// The names of the programs in the object (`skbcap-ebpf/src/main.rs`).
-const KPROBE_PROGRAM: &str = "dev_queue_xmit";
-const TRACEPOINT_PROGRAM: &str = "net_dev_queue";
+/// A program of the object (`skbcap-ebpf/src/main.rs`), and where it belongs.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    program: &'static str,
+    /// The same with functions of the kernel's ([`super::kfuncs`]), where it lets it have them.
+    faster: &'static str,
+    place: &'static str,
+}
+
+/// The kprobe.
+const KPROBE: Part = Part {
+    program: "dev_queue_xmit",
+    faster: "dev_queue_xmit_cast",
+    place: FUNCTION,
+};
+/// The net under it.
+const NET: Part = Part {
+    program: "net",
+    faster: "net_trust",
+    place: QUEUE_TRACEPOINT,
+};
+/// The tracepoint alone.
+const QUEUE: Part = Part {
+    program: "net_dev_queue",
+    faster: "net_dev_queue_trust",
+    place: QUEUE_TRACEPOINT,
+};
+
+/// The driver's tracepoint.
+const XMIT: Part = Part {
+    program: "start_xmit",
+    faster: "start_xmit_trust",
+    place: XMIT_TRACEPOINT,
+};
+/// What tells it who sends.
+const NOTE: Part = Part {
+    program: "note",
+    faster: "note_trust",
+    place: QUEUE_TRACEPOINT,
+};
 
 /// What the kernel side is to do.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where to take frames.
     pub hook: Hook,
+    /// Whether the kprobe gets a net, at the tracepoint: it takes what the kprobe misses.
+    pub net: bool,
     /// How each ring's memory is divided.
     pub geometry: Geometry,
     /// The most bytes of a frame to capture.
@@ -53,8 +97,10 @@ pub struct Options {
     pub interfaces: Vec<[u8; 16]>,
     /// Where things lie in this kernel, the page bases included where they are known.
     pub layout: Layout,
-    /// For each possible CPU, the address of its preemption counter, 0 where it isn't known.
-    pub preempt_count: Vec<u64>,
+    /// The kernel's functions for programs, where it has them.
+    pub kfuncs: Option<Kfuncs>,
+    /// For each possible CPU, where it keeps the words that the programs look at.
+    pub words: Vec<CpuWords>,
     /// The CPUs that get a ring.
     pub online: Vec<u32>,
 }
@@ -95,25 +141,14 @@ pub enum LoadError {
 /// The kernel side's programs, loaded.
 pub struct Kernel {
     ebpf: Ebpf,
-    hook: Hook,
+    /// What takes frames, and then what helps it.
+    parts: Vec<Part>,
     doorbell: RingBuf<MapData>,
 }
 
-/// The kernel side's memory, mapped: apart from the programs, so that rings can be read while
-/// programs come and go.
-#[derive(Debug)]
-pub struct Maps {
-    geometry: Geometry,
-    /// The CPUs that have a ring, in the rings' order.
-    online: Vec<u32>,
-    cpus: usize,
-    control: Mapped,
-    drops: Mapped,
-    segments: Mapped,
-}
-
 impl Kernel {
-    /// Creates the maps and loads the program for the hook; attaches nothing.
+    /// Creates the maps and loads the program for the hook; attaches nothing. `loader` and `types`
+    /// (only wanted for [`Hook::Queue`]) are those of [`super::background`].
     ///
     /// # Errors
     ///
@@ -123,99 +158,119 @@ impl Kernel {
     ///
     /// When `options` contradict themselves: too many interfaces, a snapshot length that doesn't
     /// fit the geometry, a CPU that isn't possible.
-    pub fn load(options: &Options) -> Result<(Self, Maps), LoadError> {
-        let Options {
-            geometry, online, ..
-        } = options;
-        let cpus = options.preempt_count.len();
-        let config = config(options, cpus as u32);
-        let rings = online.len();
-        let segments = rings * geometry.segments as usize;
-
-        let bytes = object::with_value_size("SEGMENTS", geometry.value_len)?;
-        let mut ebpf = EbpfLoader::new()
-            // No relocations by BTF: offsets come in by the configuration.
-            .btf(None)
+    pub fn load(
+        options: &Options,
+        loader: background::Loader,
+        types: Option<Background<background::Types>>,
+    ) -> Result<(Self, Maps), LoadError> {
+        let division = Division {
+            geometry: options.geometry,
+            online: options.online.clone(),
+            cpus: options.words.len(),
+            second_rings: options.net,
+        };
+        let blocks = division.blocks() as u32;
+        let notes = if options.hook == Hook::Xmit { NOTES } else { 1 };
+        let config = config(options);
+        let bytes = object::prepared(
+            "SEGMENTS",
+            options.geometry.value_len,
+            options.kfuncs.as_ref(),
+        )?;
+        let mut loader: EbpfLoader<'_> = loader;
+        let mut ebpf = loader
             .override_global("CONFIG", config.as_bytes(), true)
-            .map_max_entries("CONTROL", cpus as u32)
-            .map_max_entries("DROPS", cpus as u32)
-            .map_max_entries("SEGMENTS", segments as u32)
+            .map_max_entries("CONTROL", blocks)
+            .map_max_entries("DROPS", blocks)
+            .map_max_entries("NOTES", notes)
+            .map_max_entries("SOCKETS", notes)
+            .map_max_entries("SEGMENTS", division.segments() as u32)
             .load(&bytes)
             .map_err(|error| LoadError::Maps(Box::new(error)))?;
-
-        let map = |name, entries, size| {
-            Mapped::new(data(&ebpf, name), entries, size)
-                .map_err(|source| LoadError::Map { map: name, source })
-        };
-        let control = map("CONTROL", cpus, size_of::<Control>())?;
-        let drops = map("DROPS", cpus, size_of::<InterfaceDropsTable>())?;
-        let segments = map("SEGMENTS", segments, geometry.value_len as usize)?;
+        let maps = Maps::new(&ebpf, division, &options.words)
+            .map_err(|(map, source)| LoadError::Map { map, source })?;
         let doorbell = ebpf.take_map("DOORBELL").expect("a map of the object");
         let doorbell = RingBuf::try_from(doorbell).expect("a ring buffer in the object");
-
-        let maps = Maps {
-            geometry: *geometry,
-            online: online.clone(),
-            cpus,
-            control,
-            drops,
-            segments,
-        };
-        for (cpu, &preempt_count) in options.preempt_count.iter().enumerate() {
-            let ring = online.iter().position(|&online| online as usize == cpu);
-            let memory = maps.memory(cpu, ring.unwrap_or(0));
-            memory.prepare(ring.map(|ring| ring as u32), preempt_count);
-        }
         let mut kernel = Self {
             ebpf,
-            hook: options.hook,
+            parts: Vec::new(),
             doorbell,
         };
-        kernel.load_program()?;
+        let parts: &[Part] = match (options.hook, options.net) {
+            (Hook::Kprobe | Hook::Net, true) => &[KPROBE, NET],
+            (Hook::Kprobe | Hook::Net, false) => &[KPROBE],
+            (Hook::Queue, _) => &[QUEUE],
+            (Hook::Xmit, _) => &[XMIT, NOTE],
+        };
+        let btf = if parts.iter().any(|part| part.place != FUNCTION) {
+            Some(types.unwrap_or_else(background::types).wait()?)
+        } else {
+            None
+        };
+        let btf = btf.as_ref();
+        for &part in parts {
+            let faster = Part {
+                program: part.faster,
+                ..part
+            };
+            // A kernel that has the functions may still not let these programs call them: a BTF
+            // tracepoint may make a dynptr of its skb since 6.11 only.
+            let has_functions = options.kfuncs.is_some();
+            let part = if has_functions && kernel.load_part(faster, btf).is_ok() {
+                faster
+            } else {
+                kernel
+                    .load_part(part, btf)
+                    .map_err(|error| ProgramRefused::new(part.place, error))?;
+                part
+            };
+            kernel.parts.push(part);
+        }
+        let is_fastest = |part: &Part| part.program == part.faster;
+        if parts.len() > 1 && kernel.parts.iter().all(is_fastest) {
+            maps.defer();
+        }
         Ok((kernel, maps))
     }
 
-    fn load_program(&mut self) -> Result<(), LoadError> {
-        let (place, result) = match self.hook {
-            Hook::Kprobe => (FUNCTION, self.kprobe().load()),
-            Hook::Queue => {
-                let btf = aya::Btf::from_sys_fs()?;
-                (TRACEPOINT, self.tracepoint().load(TRACEPOINT, &btf))
-            }
-        };
-        result.map_err(|error| ProgramRefused::new(place, error).into())
+    fn load_part(&mut self, part: Part, btf: Option<&aya::Btf>) -> Result<(), ProgramError> {
+        match (self.program(part), btf) {
+            (Loaded::Kprobe(program), _) => program.load(),
+            (Loaded::Tracepoint(program), Some(btf)) => program.load(part.place, btf),
+            (Loaded::Tracepoint(_), None) => unreachable!("read for any tracepoint"),
+        }
     }
 
-    /// Attaches the program: from here on frames are taken.
+    /// Attaches the programs: from here on frames are taken.
     ///
     /// # Errors
     ///
     /// When the kernel refuses to.
     pub fn attach(&mut self) -> Result<(), LoadError> {
-        let (place, result) = match self.hook {
-            Hook::Kprobe => (FUNCTION, self.kprobe().attach(FUNCTION, 0).map(|_| ())),
-            Hook::Queue => (TRACEPOINT, self.tracepoint().attach().map(|_| ())),
-        };
-        result.map_err(|source| LoadError::Attach {
-            place,
-            source: Box::new(source),
-        })
+        // The net last: what it finds unmarked, the kprobe was there to mark.
+        for part in self.parts.clone() {
+            let attached = match self.program(part) {
+                Loaded::Kprobe(program) => program.attach(part.place, 0).map(drop),
+                Loaded::Tracepoint(program) => program.attach().map(drop),
+            };
+            attached.map_err(|source| LoadError::attach(part, source))?;
+        }
+        Ok(())
     }
 
-    /// Detaches the program, and returns once it no longer runs on any CPU.
+    /// Detaches the programs, and returns once none runs any more on any CPU.
     ///
     /// # Errors
     ///
-    /// When it wasn't loaded.
+    /// When one wasn't loaded.
     pub fn detach(&mut self) -> Result<(), LoadError> {
-        let (place, result) = match self.hook {
-            Hook::Kprobe => (FUNCTION, self.kprobe().unload()),
-            Hook::Queue => (TRACEPOINT, self.tracepoint().unload()),
-        };
-        result.map_err(|source| LoadError::Attach {
-            place,
-            source: Box::new(source),
-        })?;
+        for part in self.parts.clone().into_iter().rev() {
+            let unloaded = match self.program(part) {
+                Loaded::Kprobe(program) => program.unload(),
+                Loaded::Tracepoint(program) => program.unload(),
+            };
+            unloaded.map_err(|source| LoadError::attach(part, source))?;
+        }
         // A program that was entered before may still be on its way to the busy mark. It runs with
         // preemption off or within an RCU read section, and this waits until all those have ended
         // (MEMBARRIER_CMD_GLOBAL is synchronize_rcu(), kernel/sched/membarrier.c@5.10).
@@ -226,29 +281,31 @@ impl Kernel {
         Ok(())
     }
 
-    /// What the kernel made of the program: for `--debug` and measurements.
+    /// What the kernel made of the programs, a line each: for `--debug` and measurements.
     #[must_use]
-    pub fn effort(&mut self) -> Option<String> {
-        let info = match self.hook {
-            Hook::Kprobe => self.kprobe().info(),
-            Hook::Queue => self.tracepoint().info(),
-        }
-        .ok()?;
-        // Linux 5.16, kernel/bpf/verifier.c:bpf_check.
-        let verified = info.verified_instruction_count();
-        Some(format!(
-            "{} bytes of machine code, {} instructions verified",
-            info.size_jitted(),
-            verified.map_or_else(|| "unknown".to_owned(), |count| count.to_string())
-        ))
+    pub fn effort(&mut self) -> Vec<String> {
+        let parts = self.parts.clone().into_iter();
+        parts
+            .filter_map(|part| {
+                let info = self.program(part).info().ok()?;
+                // Linux 5.16, kernel/bpf/verifier.c:bpf_check.
+                let verified = info.verified_instruction_count();
+                Some(format!(
+                    "{}: {} bytes of machine code, {} instructions verified",
+                    part.program,
+                    info.size_jitted(),
+                    verified.map_or_else(|| "unknown".to_owned(), |count| count.to_string())
+                ))
+            })
+            .collect()
     }
 
-    /// Frames that the kprobe missed so far: `None` where this kernel doesn't count them.
+    /// Frames that the kernel did not hand to the hook so far: `None` where it doesn't count them.
     pub fn missed(&mut self, btf: &Btf) -> Option<u64> {
-        match self.hook {
-            Hook::Kprobe if missed::is_known(btf) => missed::count(self.kprobe()).ok(),
-            Hook::Kprobe => None,
-            Hook::Queue => missed::count_tracepoint(self.tracepoint()).ok(),
+        match self.program(self.parts[0]) {
+            Loaded::Kprobe(program) if missed::is_known(btf) => missed::count(program).ok(),
+            Loaded::Kprobe(_) => None,
+            Loaded::Tracepoint(program) => missed::count_tracepoint(program).ok(),
         }
     }
 
@@ -263,63 +320,45 @@ impl Kernel {
         while self.doorbell.next().is_some() {}
     }
 
-    fn kprobe(&mut self) -> &mut KProbe {
+    fn program(&mut self, part: Part) -> Loaded<'_> {
         let program = self
             .ebpf
-            .program_mut(KPROBE_PROGRAM)
+            .program_mut(part.program)
             .expect("a program of the object");
-        program.try_into().expect("a kprobe in the object")
-    }
-
-    fn tracepoint(&mut self) -> &mut BtfTracePoint {
-        let program = self
-            .ebpf
-            .program_mut(TRACEPOINT_PROGRAM)
-            .expect("a program of the object");
-        program.try_into().expect("a BTF tracepoint in the object")
+        if part.place == FUNCTION {
+            Loaded::Kprobe(program.try_into().expect("a kprobe in the object"))
+        } else {
+            Loaded::Tracepoint(program.try_into().expect("a BTF tracepoint in the object"))
+        }
     }
 }
 
-impl Maps {
-    /// The memory of each ring, one for each CPU that was online at the start; and the control
-    /// blocks of the others, which have counters only.
-    #[must_use]
-    pub fn memories(&self) -> Vec<Memory<'_>> {
-        let others = (0..self.cpus as u32).filter(|cpu| !self.online.contains(cpu));
-        let rings = self
-            .online
-            .iter()
-            .enumerate()
-            .map(|(ring, &cpu)| (cpu, ring));
-        rings
-            .chain(others.map(|cpu| (cpu, 0)))
-            .map(|(cpu, ring)| self.memory(cpu as usize, ring))
-            .collect()
-    }
+/// One of the object's programs.
+enum Loaded<'k> {
+    Kprobe(&'k mut KProbe),
+    Tracepoint(&'k mut BtfTracePoint),
+}
 
-    /// A CPU's control block with a ring's segments. A CPU without a ring of its own is given
-    /// another's, and neither writes nor reads there.
-    fn memory(&self, cpu: usize, ring: usize) -> Memory<'_> {
-        let segments = self.geometry.segments as usize;
-        Memory::new(
-            self.control.values(cpu, 1),
-            self.drops.values(cpu, 1),
-            self.segments.values(ring * segments, segments),
-            self.geometry,
-        )
+impl Loaded<'_> {
+    fn info(&self) -> Result<ProgramInfo, ProgramError> {
+        match self {
+            Self::Kprobe(program) => program.info(),
+            Self::Tracepoint(program) => program.info(),
+        }
     }
 }
 
-/// A map of the object, which is an array.
-fn data<'a>(ebpf: &'a Ebpf, name: &str) -> &'a MapData {
-    match ebpf.map(name) {
-        Some(Map::Array(data)) => data,
-        other => panic!("{name} in the object is {other:?}, not an array"),
+impl LoadError {
+    fn attach(part: Part, source: ProgramError) -> Self {
+        Self::Attach {
+            place: part.place,
+            source: Box::new(source),
+        }
     }
 }
 
 /// The object's read-only global.
-fn config(options: &Options, cpus: u32) -> Config {
+fn config(options: &Options) -> Config {
     let Options {
         geometry,
         snaplen,
@@ -339,8 +378,8 @@ fn config(options: &Options, cpus: u32) -> Config {
     names[..interfaces.len()].copy_from_slice(interfaces);
     Config {
         version: skbcap_common::VERSION.into(),
-        cpus,
-        segments: geometry.segments,
+        cpus: options.words.len() as u32,
+        reserved: 0,
         segment_len: geometry.segment_len,
         snaplen: *snaplen,
         chunk_len,
@@ -348,5 +387,8 @@ fn config(options: &Options, cpus: u32) -> Config {
         interface_count: interfaces.len() as u32,
         interfaces: names,
         layout: options.layout,
+        types: options
+            .kfuncs
+            .map_or_else(Types::default, |kfuncs| kfuncs.types),
     }
 }

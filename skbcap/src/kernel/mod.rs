@@ -2,19 +2,22 @@
 //!
 //! Owns unsafe code and aya. Must not know: records, files, time order, formats.
 
+pub mod background;
 pub mod btf;
 pub mod capabilities;
+pub mod cpu_words;
 pub mod cpus;
 pub mod kallsyms;
+pub mod kfuncs;
 pub mod layout;
 pub mod load;
 pub mod mapped;
+pub mod maps;
 pub mod missed;
 pub mod netns;
 pub mod object;
 pub mod page_base;
 pub mod peek;
-pub mod preempt_count;
 pub mod preflight;
 pub mod refused;
 pub mod setup;

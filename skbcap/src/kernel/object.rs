@@ -2,12 +2,17 @@
 //!
 //! Owns the bytes that `cargo xtask ebpf` built. Must not know: what the programs do.
 
+use std::ops::Range;
+
 use object::{
-    LittleEndian,
+    LittleEndian, SectionKind,
     elf::FileHeader64,
     read::elf::ElfFile,
     read::{Object, ObjectSection, ObjectSymbol},
 };
+use skbcap_common::kfunc;
+
+use super::kfuncs::Kfuncs;
 
 /// `struct bpf_map_def` as aya lays it out: type, key_size, value_size, max_entries, flags, …
 const VALUE_SIZE_AT: u64 = 8;
@@ -34,13 +39,18 @@ pub fn bytes() -> &'static [u8] {
     OBJECT
 }
 
-/// The object with the value size of the map `map` changed: aya can set the number of a map's
-/// entries, but not the size of one.
+/// The object, made ready for a kernel: `value_size` for the map `map` (aya can set the number of a
+/// map's entries, but not the size of one), and the numbers of the kernel's functions in the calls
+/// of them, where it has them.
 ///
 /// # Errors
 ///
-/// When the object holds no such map.
-pub fn with_value_size(map: &str, value_size: u32) -> Result<Vec<u8>, ObjectError> {
+/// When the object holds no such map, or no such call.
+pub fn prepared(
+    map: &str,
+    value_size: u32,
+    kfuncs: Option<&Kfuncs>,
+) -> Result<Vec<u8>, ObjectError> {
     let offset = definition(map)? + VALUE_SIZE_AT;
     let mut bytes = OBJECT.to_vec();
     let field = usize::try_from(offset)
@@ -48,13 +58,61 @@ pub fn with_value_size(map: &str, value_size: u32) -> Result<Vec<u8>, ObjectErro
         .and_then(|start| bytes.get_mut(start..start + 4))
         .ok_or_else(|| problem(format!("ends before the definition of {map}")))?;
     field.copy_from_slice(&value_size.to_le_bytes());
+    if let Some(kfuncs) = kfuncs {
+        call(&mut bytes, kfunc::RDONLY_CAST, kfuncs.rdonly_cast)?;
+        if let Some(function) = kfuncs.dynptr_from_skb {
+            call(&mut bytes, kfunc::DYNPTR_FROM_SKB, function)?;
+        }
+    }
     Ok(bytes)
+}
+
+/// Makes every call of the helper `stand_in` one of the kernel's function number `function`.
+///
+/// Source: `BPF_PSEUDO_KFUNC_CALL`, include/uapi/linux/bpf.h@5.13.
+fn call(bytes: &mut [u8], stand_in: i32, function: u32) -> Result<(), ObjectError> {
+    const CALL: u8 = 0x85;
+    const PSEUDO_KFUNC_CALL: u8 = 2;
+    let [a, b, c, d] = stand_in.to_le_bytes();
+    let before = [CALL, 0, 0, 0, a, b, c, d];
+    let mut found = false;
+    for code in code()? {
+        let section = bytes.get_mut(code).unwrap_or_default();
+        for instruction in section.as_chunks_mut::<8>().0 {
+            if *instruction == before {
+                // The source register, the upper half, says what kind of call it is.
+                instruction[1] = PSEUDO_KFUNC_CALL << 4;
+                instruction[4..].copy_from_slice(&function.to_le_bytes());
+                found = true;
+            }
+        }
+    }
+    if found {
+        Ok(())
+    } else {
+        Err(problem(format!("calls no function {stand_in:#x}")))
+    }
+}
+
+/// Where in the file the sections of programs lie.
+fn code() -> Result<Vec<Range<usize>>, ObjectError> {
+    let file = parse()?;
+    let programs = file
+        .sections()
+        .filter(|section| section.kind() == SectionKind::Text);
+    let ranges = programs.filter_map(|section| section.file_range());
+    Ok(ranges
+        .map(|(start, len)| start as usize..(start + len) as usize)
+        .collect())
+}
+
+fn parse() -> Result<ElfFile<'static, FileHeader64<LittleEndian>>, ObjectError> {
+    ElfFile::parse(OBJECT).map_err(|error| problem(format!("cannot be read: {error}")))
 }
 
 /// Where in the file a map's definition lies.
 fn definition(map: &str) -> Result<u64, ObjectError> {
-    let unreadable = |error: object::Error| problem(format!("cannot be read: {error}"));
-    let file = ElfFile::<FileHeader64<LittleEndian>>::parse(OBJECT).map_err(unreadable)?;
+    let file = parse()?;
     let symbol = file
         .symbol_by_name(map)
         .ok_or_else(|| problem(format!("has no map {map}")))?;
@@ -75,10 +133,11 @@ fn problem(problem: String) -> ObjectError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use skbcap_common::config::Types;
 
     #[test]
     fn a_value_size_is_changed_and_nothing_else() {
-        let changed = with_value_size("SEGMENTS", 0x0012_3000).unwrap();
+        let changed = prepared("SEGMENTS", 0x0012_3000, None).unwrap();
         let at = definition("SEGMENTS").unwrap() as usize + 8;
         assert_eq!(OBJECT[at..at + 4], 4096u32.to_le_bytes());
         assert_eq!(changed[at..at + 4], 0x0012_3000u32.to_le_bytes());
@@ -91,8 +150,29 @@ mod tests {
     }
 
     #[test]
+    fn calls_get_the_kernels_numbers() {
+        let kfuncs = Kfuncs {
+            rdonly_cast: 0x1_2345,
+            dynptr_from_skb: Some(0x6_789a),
+            types: Types::default(),
+        };
+        let changed = prepared("SEGMENTS", 4096, Some(&kfuncs)).unwrap();
+        let mut calls = 0;
+        for (ours, theirs) in changed.chunks(8).zip(OBJECT.chunks(8)) {
+            if ours != theirs {
+                assert_eq!(theirs[..4], [0x85, 0, 0, 0]);
+                assert_eq!(ours[..4], [0x85, 0x20, 0, 0]);
+                let number = u32::from_le_bytes([ours[4], ours[5], ours[6], ours[7]]);
+                assert!([0x1_2345, 0x6_789a].contains(&number), "{number:#x}");
+                calls += 1;
+            }
+        }
+        assert!(calls > 2, "{calls} calls");
+    }
+
+    #[test]
     fn an_unknown_map_is_named() {
-        let error = with_value_size("NOWHERE", 1).unwrap_err().to_string();
+        let error = prepared("NOWHERE", 1, None).unwrap_err().to_string();
         assert!(error.contains("has no map NOWHERE"), "{error}");
     }
 }

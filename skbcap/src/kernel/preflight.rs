@@ -16,11 +16,11 @@ use skbcap_common::config::Layout;
 
 use super::btf::{Btf, RUNNING_KERNEL};
 use super::capabilities::{Capabilities, Capability};
+use super::cpu_words::{self, AllCpuWords, Unknown};
 use super::cpus::{self, CpuListError};
 use super::kallsyms::{Symbol, Symbols};
 use super::layout::{self, LayoutError};
 use super::page_base::{self, NotFound, PageBases};
-use super::preempt_count::{self, PreemptCounts, Unknown};
 use crate::config::HookChoice;
 
 mod refusal;
@@ -35,6 +35,7 @@ pub const FUNCTION: &str = "__dev_queue_xmit";
 
 /// The kernel's typedef of the tracepoint that the queue hook attaches to.
 const QUEUE_TYPEDEF: &str = "btf_trace_net_dev_queue";
+const XMIT_TYPEDEF: &str = "btf_trace_net_dev_start_xmit";
 
 /// The oldest kernel: its raw tracepoint programs can be run by hand.
 const OLDEST: (u32, u32) = (5, 10);
@@ -73,7 +74,7 @@ pub struct Preflight {
     /// The page bases, once they were looked for.
     pub page_bases: Option<Result<PageBases, NotFound>>,
     /// Where each CPU counts its interrupts, once that was looked for.
-    pub preempt_counts: Option<Result<PreemptCounts, Unknown>>,
+    pub cpu_words: Option<Result<AllCpuWords, Unknown>>,
 }
 
 /// The kernel's types, and what is needed of them.
@@ -84,6 +85,8 @@ pub struct Types {
     pub layout: Layout,
     /// Whether there is a BTF tracepoint `net_dev_queue`.
     pub queue_tracepoint: bool,
+    /// Whether there is a BTF tracepoint `net_dev_start_xmit`.
+    pub xmit_tracepoint: bool,
 }
 
 /// What lockdown forbids (`security/lockdown/lockdown.c@5.10`).
@@ -105,7 +108,7 @@ impl Preflight {
     /// [`Preflight::hook`] decides what that means.
     #[must_use]
     pub fn gather(btf: Option<&Path>) -> Self {
-        let names = [page_base::SYMBOLS, preempt_count::SYMBOLS, &[FUNCTION]].concat();
+        let names = [page_base::SYMBOLS, cpu_words::SYMBOLS, &[FUNCTION]].concat();
         Self {
             release: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
             machine: line("/proc/sys/kernel/arch").unwrap_or(std::env::consts::ARCH.into()),
@@ -124,7 +127,7 @@ impl Preflight {
             possible_cpus: cpus::possible(),
             online_cpus: cpus::online(),
             page_bases: None,
-            preempt_counts: None,
+            cpu_words: None,
         }
     }
 
@@ -132,10 +135,10 @@ impl Preflight {
     pub fn add_memory(
         &mut self,
         page_bases: Result<PageBases, NotFound>,
-        preempt_counts: Result<PreemptCounts, Unknown>,
+        cpu_words: Result<AllCpuWords, Unknown>,
     ) {
         self.page_bases = Some(page_bases);
-        self.preempt_counts = Some(preempt_counts);
+        self.cpu_words = Some(cpu_words);
     }
 
     /// The hook to take, or why there is none. To be asked before anything is attached.
@@ -151,21 +154,31 @@ impl Preflight {
             .as_ref()
             .map_err(|error| Refusal::Types(with_causes(error)))?;
         let kprobe = self.kprobes && self.has_function();
+        let release = || self.release.clone();
         match (choice, kprobe, types.queue_tracepoint) {
             (HookChoice::Auto | HookChoice::Kprobe, true, _) => Ok(Hook::Kprobe),
             (HookChoice::Auto | HookChoice::Queue, _, true) => Ok(Hook::Queue),
+            // The other tracepoint tells who sends.
+            (HookChoice::Xmit, _, true) if types.xmit_tracepoint => Ok(Hook::Xmit),
+            (HookChoice::Xmit, ..) => Err(Refusal::NoXmit { release: release() }),
             (HookChoice::Kprobe, false, queue) => Err(Refusal::NoKprobe {
-                release: self.release.clone(),
+                release: release(),
                 queue,
             }),
             (HookChoice::Queue, kprobe, false) => Err(Refusal::NoTracepoint {
-                release: self.release.clone(),
+                release: release(),
                 kprobe,
             }),
-            (HookChoice::Auto, false, false) => Err(Refusal::NoHook {
-                release: self.release.clone(),
-            }),
+            (HookChoice::Auto, false, false) => Err(Refusal::NoHook { release: release() }),
         }
+    }
+
+    /// Whether the kprobe can have a net at the tracepoint.
+    #[must_use]
+    pub fn has_queue_tracepoint(&self) -> bool {
+        self.types
+            .as_ref()
+            .is_ok_and(|types| types.queue_tracepoint)
     }
 
     /// As [`Preflight::hook`], where only the refusal matters.
@@ -232,10 +245,12 @@ fn types(path: &Path) -> Result<Types, LayoutError> {
     let btf = Btf::from_file(path)?;
     let layout = layout::layout(&btf)?;
     let queue_tracepoint = btf.has_typedef(QUEUE_TYPEDEF)?;
+    let xmit_tracepoint = btf.has_typedef(XMIT_TYPEDEF)?;
     Ok(Types {
         btf,
         layout,
         queue_tracepoint,
+        xmit_tracepoint,
     })
 }
 

@@ -4,14 +4,15 @@
 
 use std::io;
 
-use aya::{Ebpf, EbpfError, EbpfLoader, programs::RawTracePoint};
+use aya::{Ebpf, EbpfError, programs::RawTracePoint};
 
 use super::{
+    background::Loader,
+    cpu_words,
     kallsyms::Symbols,
     object,
     page_base::{self, Ways},
     peek::{self, Mailbox},
-    preempt_count,
     preflight::Preflight,
     refused::ProgramRefused,
 };
@@ -31,30 +32,33 @@ pub enum SetupError {
 }
 
 /// Looks in kernel memory for the page bases (by `ways`) and the preemption counters, and adds what
-/// was found, or why it wasn't, to `preflight`.
+/// was found, or why it wasn't, to `preflight`. `loader` is a [`super::background::loader`].
 ///
 /// # Errors
 ///
 /// When the kernel takes no program of ours, so that it could not even be asked.
-pub fn explore(preflight: &mut Preflight, ways: Ways) -> Result<(), SetupError> {
+pub fn explore(
+    preflight: &mut Preflight,
+    ways: Ways,
+    loader: &mut Loader,
+) -> Result<(), SetupError> {
     // Hidden or missing symbols are for those to tell who look for one.
     let none = Symbols::scan(io::empty(), &[]).map_err(SetupError::Mailbox)?;
     let symbols = preflight.symbols.as_ref().unwrap_or(&none);
     let (Ok(types), Ok(online)) = (&preflight.types, &preflight.online_cpus) else {
         return Ok(());
     };
-    let object = load()?;
+    let object = load(loader)?;
     let mut mailbox = Mailbox::of(&object).map_err(SetupError::Mailbox)?;
     let page_bases = page_base::find(ways, &types.btf, symbols, &mut mailbox);
-    let preempt_counts = preempt_count::find(&types.btf, symbols, online, &mut mailbox);
-    preflight.add_memory(page_bases, preempt_counts);
+    let cpu_words = cpu_words::find(&types.btf, symbols, online, &mut mailbox);
+    preflight.add_memory(page_bases, cpu_words);
     Ok(())
 }
 
 /// The object with its set-up program loaded.
-fn load() -> Result<Ebpf, SetupError> {
-    let mut object = EbpfLoader::new()
-        .btf(None)
+fn load(loader: &mut Loader) -> Result<Ebpf, SetupError> {
+    let mut object = loader
         .load(object::bytes())
         .map_err(|error| SetupError::Maps(Box::new(error)))?;
     let program = object

@@ -5,11 +5,13 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags};
 
 use crate::config::Output;
+use crate::escape::escape_into;
 
 /// The output could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,23 @@ pub enum OpenError {
     /// Standard output is closed or cannot be used.
     #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
+    /// A pipe or a device, which can have no files beside it.
+    #[error(
+        "{} is no regular file: --split-linktype names its files after one",
+        .0.display()
+    )]
+    NotRegular(PathBuf),
+}
+
+impl OpenError {
+    /// What kind of failure it was.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Create { source, .. } | Self::Stdout(source) => source.kind(),
+            Self::Terminal | Self::NotRegular(_) => ErrorKind::InvalidInput,
+        }
+    }
 }
 
 /// What to do about it.
@@ -47,6 +66,8 @@ fn hint(error: &io::Error) -> &'static str {
 #[derive(Debug)]
 pub struct FileOutput {
     file: File,
+    /// Its name; empty for standard output.
+    path: PathBuf,
     is_regular: bool,
     /// Where in the file the first byte was written.
     start: u64,
@@ -69,7 +90,7 @@ impl FileOutput {
 
     fn create(path: &Path) -> Result<Self, OpenError> {
         File::create(path)
-            .and_then(Self::new)
+            .and_then(|file| Self::new(file, path))
             .map_err(|source| OpenError::Create {
                 path: path.to_owned(),
                 source,
@@ -85,11 +106,11 @@ impl FileOutput {
         stdout
             .as_fd()
             .try_clone_to_owned()
-            .and_then(|fd| Self::new(File::from(fd)))
+            .and_then(|fd| Self::new(File::from(fd), Path::new("")))
             .map_err(OpenError::Stdout)
     }
 
-    fn new(mut file: File) -> io::Result<Self> {
+    fn new(mut file: File, path: &Path) -> io::Result<Self> {
         let is_regular = file.metadata()?.is_file();
         let start = if is_regular {
             file.stream_position()?
@@ -98,10 +119,53 @@ impl FileOutput {
         };
         Ok(Self {
             file,
+            path: path.to_owned(),
             is_regular,
             start,
         })
     }
+
+    /// Creates, or empties, a file beside this one: `out.WORD.pcapng` beside `out.pcapng`.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written to.
+    pub fn beside(&self, word: &str) -> Result<Self, OpenError> {
+        Self::create(&name_beside(&self.path, word))
+    }
+
+    /// Whether it can have files beside it.
+    ///
+    /// # Errors
+    ///
+    /// When it is a pipe or a device.
+    pub fn must_be_regular(self) -> Result<Self, OpenError> {
+        if self.is_regular {
+            Ok(self)
+        } else {
+            Err(OpenError::NotRegular(self.path))
+        }
+    }
+
+    /// Its name, safe to print.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let mut shown = String::new();
+        escape_into(&mut shown, self.path.as_os_str().as_bytes(), b"");
+        shown
+    }
+}
+
+/// The name with a word before its extension, or behind it where there is none.
+fn name_beside(path: &Path, word: &str) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(word);
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }
 
 impl Write for FileOutput {
@@ -168,6 +232,19 @@ mod tests {
         output.keep(100).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"a whole block!");
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_file_beside_another_keeps_its_extension() {
+        for (path, name) in [
+            ("/tmp/out.pcapng", "/tmp/out.raw.pcapng"),
+            ("out", "out.raw"),
+            ("a.b/out", "a.b/out.raw"),
+            ("a.b.cap", "a.b.raw.cap"),
+            (".hidden", ".hidden.raw"),
+        ] {
+            assert_eq!(name_beside(Path::new(path), "raw"), Path::new(name));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use skbcap_common::InterfaceDrops;
 
 use super::{Outcome, Sink};
-use crate::{decode::Frame, link_type, print};
+use crate::{decode::Frame, link_type, print, stats::Stats};
 
 /// Lines for a person.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl<W: Write> Sink for Lines<W> {
         self.out.flush()
     }
 
-    fn finish(&mut self, _drops: &[InterfaceDrops], _end_ns: u64) -> io::Result<()> {
+    fn finish(&mut self, _drops: &[InterfaceDrops], _stats: &Stats, _end: u64) -> io::Result<()> {
         self.out.flush()
     }
 

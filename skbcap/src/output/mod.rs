@@ -2,20 +2,26 @@
 //!
 //! Owns the one seam between the pipeline and every format ([`Sink`]). Knows no kernel.
 
+mod any;
+mod capture_file;
 mod file;
+mod form;
 mod lines;
 mod pcapng;
+mod senders;
+mod split;
 
 use std::io;
 
 use skbcap_common::InterfaceDrops;
 
 pub use self::{
+    any::AnySink,
     file::{FileOutput, OpenError},
     lines::Lines,
-    pcapng::PcapngFile,
+    pcapng::Pcapng,
 };
-use crate::decode::Frame;
+use crate::{decode::Frame, stats::Stats};
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +69,13 @@ pub trait Sink {
     /// As [`Sink::frame`].
     fn flush(&mut self) -> io::Result<()>;
 
-    /// Ends the output. `drops` is what the kernel side dropped, by interface, over all CPUs;
-    /// `end_ns` the wall clock's time.
+    /// Ends the output. `drops` is what the kernel side dropped, by interface, over all CPUs, as far
+    /// as the interface is known; `stats` what became of every frame; `end_ns` the wall clock's time.
     ///
     /// # Errors
     ///
     /// As [`Sink::frame`].
-    fn finish(&mut self, drops: &[InterfaceDrops], end_ns: u64) -> io::Result<()>;
+    fn finish(&mut self, drops: &[InterfaceDrops], stats: &Stats, end_ns: u64) -> io::Result<()>;
 
     /// After an error: frames that were taken and are not in the output after all.
     fn lost(&self) -> u64;
@@ -79,4 +85,9 @@ pub trait Sink {
 
     /// What the user should be told about the output, once each.
     fn notices(&mut self) -> Vec<String>;
+
+    /// Lines for the end, after the counts: where frames are, if in more than one place.
+    fn summary(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

@@ -1,269 +1,223 @@
-//! Frames become blocks of a capture file.
+//! Frames become packets of capture files.
 //!
-//! Owns what is said about a frame in the file: its interface, its comment, its flags. The blocks
-//! themselves are [`crate::pcapng`]'s.
+//! Owns what is said about a frame in the file: its interface, its comment, its flags; and into
+//! which file it goes. The blocks themselves are [`crate::pcapng`]'s.
 
 use std::io;
 
 use skbcap_common::InterfaceDrops;
 
+use super::capture_file::{CaptureFile, End, Holds, Unreadable};
+use super::form::Form;
+use super::senders::Senders;
+use super::split::Files;
 use super::{FileOutput, Origin, Outcome, Sink};
 use crate::{
-    annotation::Comments,
+    account::Account,
+    config::LinkTypes,
     decode::Frame,
     interface::{Interfaces, Key, Seen},
-    pcapng::{self, InterfaceId, LinkType, Packet, Section, Statistics, Writer, epb_flags},
+    link_type,
+    pcapng::Packet,
+    stats::Stats,
 };
 
-/// `CHECKSUM_PARTIAL`: the checksum is filled in later (include/linux/skbuff.h).
-const CHECKSUM_PARTIAL: u8 = 3;
-
-/// A capture file, or a pipe that is one.
+/// A capture as pcapng: in one file, or in one for each link type.
 #[derive(Debug)]
-pub struct PcapngFile {
-    writer: Writer<FileOutput>,
-    origin: Origin,
+pub struct Pcapng {
+    files: Files,
+    form: Form,
     interfaces: Interfaces,
-    /// What stands in the current section for each interface; `None` where nothing does yet.
-    described: Vec<Option<Described>>,
-    /// The first link type in the file: another one makes it unreadable for libpcap.
-    link_type: Option<LinkType>,
-    has_two_link_types: bool,
+    senders: Senders,
     notices: Vec<String>,
-    comments: Comments,
-    last_ns: u64,
-    has_failed: bool,
+    /// Whether the user knows that tcpdump does not read a file.
+    has_warned: bool,
 }
 
-/// An interface in the current section.
-#[derive(Clone, Copy, Debug)]
-struct Described {
-    id: InterfaceId,
-    start_ns: u64,
-    /// The interface's counts where the section began.
-    captured: u64,
-    dropped: u64,
-}
-
-impl PcapngFile {
-    /// Begins a file. Nothing is written to `output` yet.
+impl Pcapng {
+    /// Begins a capture in `output`, to which nothing is written yet.
     ///
     /// # Errors
     ///
     /// When the snapshot length or a name in `origin` doesn't fit the format.
-    pub fn new(output: FileOutput, origin: Origin, snaplen: u32) -> io::Result<Self> {
-        let writer = Writer::new(output, &section(&origin, None), snaplen).map_err(io_error)?;
+    pub fn new(
+        output: FileOutput,
+        mut origin: Origin,
+        snaplen: u32,
+        link_types: LinkTypes,
+    ) -> io::Result<Self> {
+        let form = Form::new(link_types, snaplen);
+        origin.comments.extend(form.comment());
+        let files = match link_types {
+            LinkTypes::Split => Files::split(output, origin, form.snaplen())?,
+            LinkTypes::Mixed | LinkTypes::Sll2 => {
+                let file = CaptureFile::new(output, origin, form.snaplen(), Holds::All)?;
+                Files::One(Box::new(file))
+            }
+        };
         Ok(Self {
-            writer,
-            origin,
+            files,
+            form,
             interfaces: Interfaces::new(),
-            described: Vec::new(),
-            link_type: None,
-            has_two_link_types: false,
+            senders: Senders::new(),
             notices: Vec::new(),
-            comments: Comments::new(),
-            last_ns: 0,
-            has_failed: false,
+            has_warned: false,
         })
     }
 
-    /// The interface's description in this section, written now if it wasn't yet.
-    fn describe(
-        &mut self,
-        seen: &Seen,
-        link_type: LinkType,
-        start_ns: u64,
-    ) -> io::Result<Described> {
-        let slot = seen.index.as_usize();
-        if slot >= self.described.len() {
-            self.described.resize(slot + 1, None);
-        }
-        if let Some(described) = self.described[slot] {
-            return Ok(described);
-        }
+    /// Counts a frame that no file has a place for, and tells of its interface once.
+    #[cold]
+    fn leave_out(&mut self, seen: &Seen) -> Outcome {
         let interface = self.interfaces.get(seen.index);
-        if *self.link_type.get_or_insert(link_type) != link_type && !self.has_two_link_types {
-            self.has_two_link_types = true;
+        if seen.is_new {
             self.notices.push(format!(
-                "{} has another link type than the interfaces before: Wireshark opens this file, \
-                 tcpdump does not (capture with -i on interfaces of one link type for it)",
-                interface.name
+                "frames of {} are not written: {}",
+                interface.name,
+                if interface.is_readable {
+                    format!(
+                        "its device type {} has no link type in a capture file (--linktype sll2 \
+                         has a place for them)",
+                        interface.dev_type
+                    )
+                } else {
+                    "its device could not be read".into()
+                },
             ));
         }
-        let id = self
-            .writer
-            .interface(&pcapng::Interface {
-                name: interface.name.clone(),
-                description: interface.description(),
-                link_type,
-                os: self.origin.os.clone(),
-                filter: None,
-            })
-            .map_err(io_error)?;
-        let described = Described {
-            id,
-            start_ns,
-            // This frame is counted already, with the drops before it, which it tells of itself:
-            // both belong to this section.
-            captured: interface.captured - 1,
-            dropped: interface.dropped - seen.dropped,
+        Outcome::UnsupportedLinkType
+    }
+
+    #[cold]
+    fn warn(&mut self, why: Unreadable, seen: &Seen) {
+        if !self.has_warned {
+            self.has_warned = true;
+            let name = &self.interfaces.get(seen.index).name;
+            self.notices.push(Self::warning(why, name));
+        }
+    }
+
+    /// What to say of a file that tcpdump does not read any more, since this interface.
+    fn warning(why: Unreadable, name: &str) -> String {
+        let (what, way_out) = match why {
+            Unreadable::TwoLinkTypes => (
+                "has another link type than the interfaces before",
+                "--split-linktype, --linktype sll2, or -i on interfaces of one link type",
+            ),
+            Unreadable::RawTwice => (
+                "is described behind another raw IP interface, which libpcap takes for two link \
+                 types",
+                "--linktype sll2, or -i on one of them",
+            ),
         };
-        self.described[slot] = Some(described);
-        Ok(described)
+        format!("{name} {what}: Wireshark opens the file, tcpdump does not (for it: {way_out})")
     }
 
-    /// Writes every interface's counts in this section.
-    fn end_section(&mut self, end_ns: u64) -> io::Result<()> {
-        for (index, interface) in self.interfaces.iter() {
-            let Some(Some(described)) = self.described.get(index.as_usize()) else {
-                continue;
-            };
-            let delivered = interface.captured - described.captured;
-            let dropped = interface.dropped - described.dropped;
-            self.writer
-                .statistics(&Statistics {
-                    interface: described.id,
-                    start_ns: described.start_ns,
-                    end_ns,
-                    received: delivered + dropped,
-                    dropped,
-                    delivered,
-                })
-                .map_err(io_error)?;
-        }
-        Ok(())
-    }
-
-    /// After an error, leaves a file of whole blocks behind.
-    fn guard<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
-        if result.is_err() && !self.has_failed {
-            self.has_failed = true;
-            let whole_len = self.writer.whole_len();
-            // That the file is not whole any more is worse than why.
-            self.writer.get_mut().keep(whole_len)?;
-        }
-        result
-    }
-
-    fn write(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
-        let header = frame.header;
-        let seen = self.interfaces.see(header);
-        let Some(link_type) = self.interfaces.get(seen.index).link_type else {
-            if seen.is_new {
-                let interface = self.interfaces.get(seen.index);
-                self.notices.push(format!(
-                    "frames of {} are not written: its device type {} has no link type in a \
-                     capture file",
-                    interface.name, interface.dev_type
-                ));
-            }
-            return Ok(Outcome::UnsupportedLinkType);
-        };
-        let described = self.describe(&seen, link_type, wall_ns)?;
-        let mut flags = epb_flags::OUTBOUND;
-        if header.ip_summed == CHECKSUM_PARTIAL {
-            flags |= epb_flags::CHECKSUM_NOT_READY;
-        }
-        if header.gso_size != 0 {
-            flags |= epb_flags::SEGMENTATION_OFFLOADED;
-        }
-        self.writer
-            .packet(&Packet {
-                interface: described.id,
-                time_ns: wall_ns,
-                data: frame.data,
-                len: header.len,
-                comment: self.comments.of(frame),
-                flags,
-                process: Some((header.tgid, header.pid)),
-                dropped: seen.dropped,
+    /// What of the capture no file holds, in words for its readers.
+    fn left_out(&self) -> Vec<String> {
+        let all = self.interfaces.iter().map(|(_, interface)| interface);
+        let lacking = all.filter(|interface| self.form.link_type(interface).is_none());
+        lacking
+            .map(|interface| {
+                format!(
+                    "not written: {} frames of {} ({}), whose device {}",
+                    interface.captured,
+                    interface.name,
+                    interface.description(),
+                    if interface.is_readable {
+                        format!("type {} has no link type", interface.dev_type)
+                    } else {
+                        "could not be read".into()
+                    },
+                )
             })
-            .map_err(io_error)?;
-        self.last_ns = wall_ns;
-        Ok(Outcome::Written)
+            .collect()
     }
 }
 
-impl Sink for PcapngFile {
+impl Sink for Pcapng {
+    #[inline]
     fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
-        let result = self.write(frame, wall_ns);
-        self.guard(result)
+        let seen = self.interfaces.see(frame.header);
+        let Some(link_type) = self.form.link_type(self.interfaces.get(seen.index)) else {
+            return Ok(self.leave_out(&seen));
+        };
+        let (data, len) = self.form.bytes(frame, link_type);
+        let options = self.senders.options(frame);
+        let interfaces = &self.interfaces;
+        let unreadable = self.files.with(link_type, |file| {
+            let interface = file.interface(interfaces, &seen, link_type, wall_ns)?;
+            file.packet(&Packet {
+                interface,
+                time_ns: wall_ns,
+                data,
+                len,
+                options,
+                dropped: seen.dropped,
+            })?;
+            Ok(file.unreadable())
+        })?;
+        if let Some(why) = unreadable {
+            self.warn(why, &seen);
+        }
+        Ok(Outcome::Written)
     }
 
     fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {
-        let result = self.end_section(self.last_ns).and_then(|()| {
-            self.described.clear();
-            self.writer
-                .new_section(&section(&self.origin, Some(by_ns)))
-                .map_err(io_error)
-        });
-        self.guard(result)
+        let (interfaces, form) = (&self.interfaces, &self.form);
+        self.files
+            .each(|file| file.clock_was_set(interfaces, form, by_ns))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let result = self.writer.flush().map_err(io_error);
-        self.guard(result)
+        self.files.each(CaptureFile::flush)
     }
 
-    fn finish(&mut self, drops: &[InterfaceDrops], end_ns: u64) -> io::Result<()> {
-        if self.has_failed {
-            return Ok(());
-        }
+    fn finish(&mut self, drops: &[InterfaceDrops], stats: &Stats, end_ns: u64) -> io::Result<()> {
         for drop in drops {
             let key = Key {
                 netns: drop.netns,
                 ifindex: drop.ifindex,
             };
-            // An interface of which every frame was dropped has no description to count them to;
-            // the end summary has them.
             self.interfaces.settle(key, drop.dropped);
         }
-        let result = self.end_section(end_ns.max(self.last_ns));
-        self.guard(result)?;
-        self.flush()
+        let all = self.interfaces.iter();
+        let end = End {
+            account: &Account::of(stats),
+            listed: all.map(|(_, interface)| interface.dropped).sum(),
+            time_ns: end_ns,
+            comments: &self.left_out(),
+        };
+        let (interfaces, form) = (&self.interfaces, &self.form);
+        self.files.each(|file| file.finish(interfaces, form, &end))
     }
 
     fn lost(&self) -> u64 {
-        self.writer.unwritten_packets()
+        self.files.iter().map(CaptureFile::lost).sum()
     }
 
     fn is_live(&self) -> bool {
-        self.writer.get_ref().is_live()
+        self.files.iter().any(|file| file.output().is_live())
     }
 
     fn notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
     }
-}
 
-/// A section's header. `clock_set_by_ns` tells why it is not the first.
-fn section(origin: &Origin, clock_set_by_ns: Option<i64>) -> Section {
-    let mut comments = origin.comments.clone();
-    if let Some(by_ns) = clock_set_by_ns {
-        let (sign, magnitude) = if by_ns < 0 {
-            ('-', by_ns.unsigned_abs())
-        } else {
-            ('+', by_ns as u64)
+    fn summary(&self) -> Vec<String> {
+        let Files::Split(split) = &self.files else {
+            return Vec::new();
         };
-        comments.push(format!(
-            "the wall clock was set during the capture, by {sign}{}.{:09} s: this section's times \
-             are the new clock's, and go on from there",
-            magnitude / 1_000_000_000,
-            magnitude % 1_000_000_000,
-        ));
-    }
-    Section {
-        hardware: origin.hardware.clone(),
-        os: origin.os.clone(),
-        application: origin.application.clone(),
-        comments,
-    }
-}
-
-fn io_error(error: pcapng::Error) -> io::Error {
-    match error {
-        pcapng::Error::Io(error) => error,
-        other => io::Error::new(io::ErrorKind::InvalidData, other),
+        let parts = split.parts();
+        parts
+            .map(|(kind, file)| {
+                format!(
+                    "{} in {}: {}",
+                    file.packets() - file.lost(),
+                    file.output().shown(),
+                    link_type::name(kind)
+                )
+            })
+            .collect()
     }
 }
 

@@ -9,9 +9,10 @@
 
 pub mod check;
 pub mod raw;
+pub mod time;
 mod writer;
 
-pub use writer::Writer;
+pub use writer::{PacketOptions, Writer};
 
 use std::io;
 
@@ -31,6 +32,12 @@ impl LinkType {
     pub const ETHERNET: Self = Self(1);
     /// `LINKTYPE_RAW`: begins with an IPv4 or IPv6 header.
     pub const RAW: Self = Self(101);
+    /// `LINKTYPE_CAN_SOCKETCAN`: the kernel's CAN frame, its identifier big-endian.
+    pub const CAN_SOCKETCAN: Self = Self(227);
+    /// `LINKTYPE_NETLINK`: a netlink message behind a `LINKTYPE_LINUX_SLL` header.
+    pub const NETLINK: Self = Self(253);
+    /// `LINKTYPE_LINUX_SLL2`: Linux's "cooked" header, the same for all devices.
+    pub const LINUX_SLL2: Self = Self(276);
 }
 
 /// The number of an interface within its section, in the order of the description blocks.
@@ -63,6 +70,8 @@ pub struct Interface {
     pub os: String,
     /// `if_filter`: the capture filter in libpcap's language.
     pub filter: Option<String>,
+    /// `opt_comment`.
+    pub comment: String,
 }
 
 /// Bits of `epb_flags` (the draft's section 4.3.1, bit 0 the least significant).
@@ -86,19 +95,15 @@ pub struct Packet<'a> {
     pub data: &'a [u8],
     /// Bytes that the packet had: at least those kept.
     pub len: u32,
-    /// `opt_comment`; empty for none.
-    pub comment: &'a str,
-    /// [`epb_flags`]; 0 for none.
-    pub flags: u32,
-    /// `epb_processid_threadid`: process, then thread.
-    pub process: Option<(u32, u32)>,
+    /// What else is said of it.
+    pub options: &'a PacketOptions,
     /// `epb_dropcount`: packets of this interface lost between this one and the one before; left
     /// out when 0.
     pub dropped: u64,
 }
 
 /// What became of one interface's packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistics {
     /// An interface of the current section.
     pub interface: InterfaceId,
@@ -113,6 +118,8 @@ pub struct Statistics {
     pub dropped: u64,
     /// `isb_usrdeliv`: packets in this section.
     pub delivered: u64,
+    /// `opt_comment`, one for each.
+    pub comments: Vec<String>,
 }
 
 /// Why a block was not taken. Nothing of it is then in the file, and all blocks before it are whole
@@ -133,6 +140,12 @@ pub enum Error {
         len: usize,
         /// The snapshot length.
         snaplen: u32,
+    },
+    /// A packet's comment does not fit an option: over 65,535 bytes.
+    #[error("a comment of {len} bytes")]
+    CommentTooLong {
+        /// Bytes of the comment.
+        len: usize,
     },
     /// A block that can't be expressed: an interface of no description, an option over 65,535
     /// bytes, a length under the captured length.

@@ -2,20 +2,22 @@
 
 mod packet;
 
+pub use packet::PacketOptions;
+
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::Block;
-use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
+use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
 };
 use pcap_file::pcapng::blocks::interface_statistics::{
     InterfaceStatisticsBlock, InterfaceStatisticsOption,
 };
-use pcap_file::pcapng::blocks::opt_common::{CommonOption, UnknownOption};
+use pcap_file::pcapng::blocks::opt_common::CommonOption;
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
 use pcap_file::{DataLink, Endianness};
 
@@ -27,9 +29,6 @@ const BUFFER_LEN: usize = 256 * 1024;
 
 /// The block type of a packet.
 const ENHANCED_PACKET: u32 = 6;
-
-/// The option that pcap-file has no name for: process, then thread, each 4 bytes.
-const EPB_PROCESSID_THREADID: u16 = 8;
 
 /// Writes pcapng, little-endian, times in nanoseconds, one snapshot length for all interfaces.
 ///
@@ -94,8 +93,13 @@ impl<W: Write> Writer<W> {
             link_type,
             os,
             filter,
+            comment,
         } = interface;
-        let mut options = Vec::with_capacity(5);
+        let mut options = Vec::with_capacity(6);
+        if !comment.is_empty() {
+            let comment = CommonOption::Comment(comment.into());
+            options.push(InterfaceDescriptionOption::Common(comment));
+        }
         if !name.is_empty() {
             options.push(InterfaceDescriptionOption::IfName(name.into()));
         }
@@ -133,29 +137,44 @@ impl<W: Write> Writer<W> {
     ///
     /// If the output fails (then the packet was not taken), or the packet names an interface of no
     /// description, or its lengths contradict each other or the snapshot length.
+    #[inline]
     pub fn packet(&mut self, packet: &Packet<'_>) -> Result<(), Error> {
         self.make_room()?;
+        if packet.interface.0 < self.interfaces
+            && packet.data.len() <= packet.len as usize
+            && packet.data.len() <= self.snaplen as usize
+        {
+            self.blocks.push_packet(packet);
+            return Ok(());
+        }
+        self.refuse(packet)
+    }
+
+    /// Says what is wrong with a packet.
+    #[cold]
+    fn refuse(&mut self, packet: &Packet<'_>) -> Result<(), Error> {
         if packet.data.len() > self.snaplen as usize {
             return Err(Error::DataTooLong {
                 len: packet.data.len(),
                 snaplen: self.snaplen,
             });
         }
-        if packet.interface.0 < self.interfaces
-            && packet.data.len() <= packet.len as usize
-            && packet.comment.len() <= usize::from(u16::MAX)
-        {
-            self.blocks.push_packet(packet);
-            return Ok(());
-        }
-        with_block(packet, |block| self.blocks.push(block, "packet"))
+        let block = EnhancedPacketBlock {
+            interface_id: packet.interface.0,
+            timestamp: Duration::from_nanos(packet.time_ns),
+            original_len: packet.len,
+            data: Cow::Borrowed(packet.data),
+            options: vec![],
+        };
+        self.blocks.push(&Block::EnhancedPacket(block), "packet")
     }
 
     /// Writes an interface's counts.
     ///
     /// # Errors
     ///
-    /// If the output fails, or the interface has no description in this section.
+    /// If the output fails, the interface has no description in this section, or a string is over
+    /// 65,535 bytes.
     pub fn statistics(&mut self, statistics: &Statistics) -> Result<(), Error> {
         self.make_room()?;
         let Statistics {
@@ -165,17 +184,24 @@ impl<W: Write> Writer<W> {
             received,
             dropped,
             delivered,
+            ref comments,
         } = *statistics;
+        let mut options: Vec<_> = comments
+            .iter()
+            .map(|comment| CommonOption::Comment(comment.into()))
+            .map(InterfaceStatisticsOption::Common)
+            .collect();
+        options.extend([
+            InterfaceStatisticsOption::IsbStartTime(Duration::from_nanos(start_ns)),
+            InterfaceStatisticsOption::IsbEndTime(Duration::from_nanos(end_ns)),
+            InterfaceStatisticsOption::IsbIfRecv(received),
+            InterfaceStatisticsOption::IsbIfDrop(dropped),
+            InterfaceStatisticsOption::IsbUsrDeliv(delivered),
+        ]);
         let block = InterfaceStatisticsBlock {
             interface_id: interface.0,
             timestamp: Duration::from_nanos(end_ns),
-            options: vec![
-                InterfaceStatisticsOption::IsbStartTime(Duration::from_nanos(start_ns)),
-                InterfaceStatisticsOption::IsbEndTime(Duration::from_nanos(end_ns)),
-                InterfaceStatisticsOption::IsbIfRecv(received),
-                InterfaceStatisticsOption::IsbIfDrop(dropped),
-                InterfaceStatisticsOption::IsbUsrDeliv(delivered),
-            ],
+            options,
         };
         self.blocks
             .push(&Block::InterfaceStatistics(block), "interface statistics")
@@ -238,10 +264,17 @@ impl<W: Write> Writer<W> {
 
     /// Writes the buffer out if it is full. Done before a block is made, so that an error means
     /// that the block was not taken.
+    #[inline]
     fn make_room(&mut self) -> Result<(), Error> {
         if self.blocks.pending() < BUFFER_LEN {
-            return Ok(());
+            Ok(())
+        } else {
+            self.empty()
         }
+    }
+
+    #[cold]
+    fn empty(&mut self) -> Result<(), Error> {
         self.blocks.write_to(&mut self.out).map_err(Error::Io)
     }
 }
@@ -275,55 +308,16 @@ fn section_header(section: &Section) -> SectionHeaderBlock<'static> {
     }
 }
 
-/// The packet in pcap-file's form.
-fn with_block<T>(packet: &Packet<'_>, use_block: impl FnOnce(&Block<'_>) -> T) -> T {
-    let Packet {
-        interface,
-        time_ns,
-        data,
-        len,
-        comment,
-        flags,
-        process,
-        dropped,
-    } = *packet;
-    let ids = process.map(|(process, thread)| {
-        let mut bytes = [0; 8];
-        bytes[..4].copy_from_slice(&process.to_le_bytes());
-        bytes[4..].copy_from_slice(&thread.to_le_bytes());
-        bytes
-    });
-    let mut options = Vec::new();
-    if !comment.is_empty() {
-        options.push(EnhancedPacketOption::Common(CommonOption::Comment(
-            comment.into(),
-        )));
-    }
-    if flags != 0 {
-        options.push(EnhancedPacketOption::Flags(flags));
-    }
-    if dropped != 0 {
-        options.push(EnhancedPacketOption::DropCount(dropped));
-    }
-    if let Some(ids) = &ids {
-        options.push(EnhancedPacketOption::Common(CommonOption::Unknown(
-            UnknownOption::new(EPB_PROCESSID_THREADID, ids),
-        )));
-    }
-    use_block(&Block::EnhancedPacket(EnhancedPacketBlock {
-        interface_id: interface.0,
-        timestamp: Duration::from_nanos(time_ns),
-        original_len: len,
-        data: Cow::Borrowed(data),
-        options,
-    }))
-}
-
 /// Encoded blocks on their way to the output, and how far they have got.
 ///
-/// The buffer always begins and ends at a block's border.
+/// The buffer's filled part always begins and ends at a block's border.
 struct Blocks {
+    /// Makes every block but packets, one at a time.
     encoder: PcapNgWriter<Vec<u8>>,
+    /// Blocks, and room for more behind them.
+    buffer: Vec<u8>,
+    /// Bytes of blocks in the buffer.
+    filled: usize,
     /// Bytes of the buffer that the output has taken.
     sent: usize,
     /// Bytes of all blocks that have left the buffer.
@@ -342,46 +336,75 @@ impl std::fmt::Debug for Blocks {
 
 impl Blocks {
     fn new(section: SectionHeaderBlock<'static>) -> Result<Self, Error> {
-        let buffer = Vec::with_capacity(2 * BUFFER_LEN);
-        let encoder =
-            PcapNgWriter::with_section_header(buffer, section).map_err(|source| Error::Block {
+        let encoder = PcapNgWriter::with_section_header(Vec::new(), section).map_err(|source| {
+            Error::Block {
                 block: "section header",
                 source: Box::new(source),
-            })?;
-        Ok(Self {
+            }
+        })?;
+        let mut this = Self {
             encoder,
+            // Zeros that the system gives: memory only once it is written to.
+            buffer: vec![0; 2 * BUFFER_LEN],
+            filled: 0,
             sent: 0,
             gone: 0,
-        })
+        };
+        this.take_encoded();
+        Ok(this)
     }
 
     fn push(&mut self, block: &Block<'_>, name: &'static str) -> Result<(), Error> {
-        let border = self.pending();
-        self.encoder
-            .write_block(block)
-            .map(|_| ())
-            .map_err(|source| {
-                self.encoder.get_mut().truncate(border);
-                Error::Block {
-                    block: name,
-                    source: Box::new(source),
-                }
-            })
+        let result = self.encoder.write_block(block);
+        if let Err(source) = result {
+            self.encoder.get_mut().clear();
+            return Err(Error::Block {
+                block: name,
+                source: Box::new(source),
+            });
+        }
+        self.take_encoded();
+        Ok(())
+    }
+
+    /// Moves what the encoder has made into the buffer.
+    fn take_encoded(&mut self) {
+        let mut encoded = std::mem::take(self.encoder.get_mut());
+        self.room(encoded.len()).copy_from_slice(&encoded);
+        encoded.clear();
+        *self.encoder.get_mut() = encoded;
     }
 
     /// Appends a packet that was found to fit.
+    #[inline]
     fn push_packet(&mut self, packet: &Packet<'_>) {
-        packet::append(self.encoder.get_mut(), packet);
+        packet::put(self.room(packet::block_len(packet)), packet);
+    }
+
+    /// So many bytes more of the buffer, to be filled with a block.
+    #[inline]
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        let start = self.filled;
+        self.filled += len;
+        if self.filled > self.buffer.len() {
+            self.grow();
+        }
+        &mut self.buffer[start..self.filled]
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.buffer.resize(self.filled, 0);
     }
 
     fn pending(&self) -> usize {
-        self.encoder.get_ref().len()
+        self.filled
     }
 
     /// Writes the buffer out and empties it. After an error it stays as it was, but for what the
     /// output took.
     fn write_to(&mut self, out: &mut impl Write) -> io::Result<()> {
-        let buffer = self.encoder.get_ref();
+        let buffer = &self.buffer[..self.filled];
         while self.sent < buffer.len() {
             match out.write(&buffer[self.sent..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -392,7 +415,7 @@ impl Blocks {
         }
         self.gone += self.sent as u64;
         self.sent = 0;
-        self.encoder.get_mut().clear();
+        self.filled = 0;
         Ok(())
     }
 
@@ -411,7 +434,7 @@ impl Blocks {
 
     /// The kind of each block in the buffer, and where it ends.
     fn ends(&self) -> impl Iterator<Item = (u32, usize)> {
-        let buffer = self.encoder.get_ref();
+        let buffer = &self.buffer[..self.filled];
         let word = |at: usize| {
             let bytes = buffer.get(at..at + 4)?;
             Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))

@@ -13,6 +13,8 @@ use super::ip;
 
 const LINKTYPE_ETHERNET: u16 = 1;
 const LINKTYPE_RAW: u16 = 101;
+const LINKTYPE_LINUX_SLL: u16 = 113;
+const LINKTYPE_LINUX_SLL2: u16 = 276;
 const LINKTYPE_IPV4: u16 = 228;
 const LINKTYPE_IPV6: u16 = 229;
 
@@ -26,6 +28,8 @@ const LEAST_ETHERTYPE: u16 = 0x600;
 pub(super) fn write(out: &mut impl Write, frame: Bytes<'_>, link_type: u16) -> io::Result<()> {
     match link_type {
         LINKTYPE_ETHERNET => write_ethernet(out, frame),
+        LINKTYPE_LINUX_SLL => write_cooked(out, frame, 14, 16),
+        LINKTYPE_LINUX_SLL2 => write_cooked(out, frame, 0, 20),
         LINKTYPE_RAW | LINKTYPE_IPV4 | LINKTYPE_IPV6 => write_raw(out, frame),
         _ => write!(out, "link type {link_type}, length {}", frame.wire_len),
     }
@@ -44,8 +48,30 @@ fn write_ethernet(out: &mut impl Write, frame: Bytes<'_>) -> io::Result<()> {
     let Ok(header) = Ethernet2HeaderSlice::from_slice(frame.data) else {
         return out.write_all(b"[|ether]");
     };
-    let mut payload = frame.after(header.slice().len());
-    let mut ether_type = header.ether_type();
+    let payload = frame.after(header.slice().len());
+    write_typed(out, frame, payload, header.ether_type())
+}
+
+/// A frame behind a header that Linux has made, with the type and the payload at these offsets.
+fn write_cooked(
+    out: &mut impl Write,
+    frame: Bytes<'_>,
+    type_at: usize,
+    payload_at: usize,
+) -> io::Result<()> {
+    let Some(header) = frame.data.get(..payload_at) else {
+        return out.write_all(b"[|sll]");
+    };
+    let ether_type = EtherType(u16::from_be_bytes([header[type_at], header[type_at + 1]]));
+    write_typed(out, frame, frame.after(payload_at), ether_type)
+}
+
+fn write_typed(
+    out: &mut impl Write,
+    frame: Bytes<'_>,
+    mut payload: Bytes<'_>,
+    mut ether_type: EtherType,
+) -> io::Result<()> {
     for _ in 0..MAX_TAGS {
         if !is_tag(ether_type) {
             break;

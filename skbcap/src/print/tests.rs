@@ -160,6 +160,11 @@ fn tags_and_link_types_are_seen() {
     assert_eq!(packet(&tagged), format!("vlan 7, vlan 5, {told}"));
     assert_eq!(packet_as(&ntp[14..], 76, 101), told);
     assert_eq!(packet_as(&ntp[14..], 76, 228), told);
+    let sll = [&[0; 14][..], &tagged[12..]].concat();
+    assert_eq!(packet_as(&sll, 92, 113), format!("vlan 7, vlan 5, {told}"));
+    let sll2 = [&[0x88, 0xa8][..], &[0; 18], &tagged[14..]].concat();
+    assert_eq!(packet_as(&sll2, 96, 276), format!("vlan 7, vlan 5, {told}"));
+    assert_eq!(packet_as(&sll2[..19], 96, 276), "[|sll]");
     assert_eq!(packet_as(&[0x15, 0], 2, 101), "IP version 1, length 2");
     assert_eq!(packet_as(&ntp, 90, 195), "link type 195, length 90");
 }
@@ -270,7 +275,7 @@ proptest! {
     fn any_bytes_make_one_line(
         data in prop::collection::vec(any::<u8>(), 0..200),
         more in 0..70_000usize,
-        link_type in prop_oneof![Just(1u16), Just(101), any::<u16>()],
+        link_type in prop_oneof![Just(1u16), Just(101), Just(113), Just(276), any::<u16>()],
         comm in any::<[u8; 16]>(),
         context in any::<u8>(),
     ) {

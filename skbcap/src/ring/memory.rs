@@ -17,6 +17,19 @@ pub struct Memory<'m> {
     geometry: Geometry,
 }
 
+/// What a ring's writer is told. Addresses are 0 where they are not known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Prepare {
+    /// The number of the ring's first segment; `None`: there is no ring.
+    pub first_segment: Option<u32>,
+    /// The address of the CPU's `__preempt_count`.
+    pub preempt_count_addr: u64,
+    /// The address of the CPU's `current_kprobe`.
+    pub current_kprobe_addr: u64,
+    /// The address of the CPU's `bpf_prog_active`.
+    pub bpf_prog_active_addr: u64,
+}
+
 const CONTROL_WORDS: usize = size_of::<Control>() / 8;
 const DROPS_WORDS: usize = size_of::<InterfaceDropsTable>() / 8;
 
@@ -87,17 +100,33 @@ impl<'m> Memory<'m> {
         self.control[word].load(Ordering::Relaxed)
     }
 
-    /// Tells the writer which ring's segments are its own, and where to look up the preemption
-    /// counter of its CPU (0: unknown). Before the writer starts.
-    pub fn prepare(&self, ring: Option<u32>, preempt_count_addr: u64) {
-        let preempt = word!(preempt_count_addr);
-        self.control(preempt)
-            .store(preempt_count_addr, Ordering::Relaxed);
+    /// Tells the writer what it has to know. Before it starts.
+    pub fn prepare(&self, prepare: Prepare) {
+        let addresses = [
+            (word!(preempt_count_addr), prepare.preempt_count_addr),
+            (word!(current_kprobe_addr), prepare.current_kprobe_addr),
+            (word!(bpf_prog_active_addr), prepare.bpf_prog_active_addr),
+        ];
+        for (word, address) in addresses {
+            self.control(word).store(address, Ordering::Relaxed);
+        }
         self.control(word!(wake_at))
             .store(skbcap_common::control::NEVER, Ordering::Relaxed);
-        // The upper half of this word is `reserved_user[0]`, which is zero.
-        let ring = u64::from(ring.unwrap_or(NO_RING));
-        self.control(word!(ring)).store(ring, Ordering::Release);
+        // `segments` is the upper half of this word on a little-endian machine.
+        let first = u64::from(prepare.first_segment.unwrap_or(NO_RING));
+        let segments = u64::from(self.geometry.segments);
+        self.control(word!(first_segment))
+            .store(first | segments << 32, Ordering::Release);
+    }
+
+    /// Lets the kprobe leave frames to the tracepoint that no egress can change in between.
+    pub fn defer(&self) {
+        self.control(word!(defers)).store(1, Ordering::Relaxed);
+    }
+
+    /// Tells the writer to write no more.
+    pub fn end(&self) {
+        self.control(word!(over)).store(1, Ordering::Relaxed);
     }
 
     /// The ring's drops by interface.
@@ -147,7 +176,10 @@ impl OwnedMemory {
             segments: zeros(geometry.ring_bytes() as usize / 8),
             geometry,
         };
-        memory.as_memory().prepare(Some(0), 0);
+        memory.as_memory().prepare(Prepare {
+            first_segment: Some(0),
+            ..Prepare::default()
+        });
         memory
     }
 

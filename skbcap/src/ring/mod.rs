@@ -33,6 +33,6 @@ mod memory;
 mod reader;
 mod writer;
 
-pub use memory::{Memory, OwnedMemory};
+pub use memory::{Memory, OwnedMemory, Prepare};
 pub use reader::{Ring, RingError};
 pub use writer::Writer;

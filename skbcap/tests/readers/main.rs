@@ -9,8 +9,8 @@ use std::process::Command;
 
 use skbcap::diff;
 use skbcap::pcapng::{
-    Interface, InterfaceId, LinkType, MAX_SNAPLEN, Packet, Section, Statistics, Writer, check,
-    epb_flags,
+    Interface, InterfaceId, LinkType, MAX_SNAPLEN, Packet, PacketOptions, Section, Statistics,
+    Writer, check, epb_flags,
 };
 
 const START_NS: u64 = 1_700_000_000_123_456_789;
@@ -51,6 +51,7 @@ fn interface(name: &str, netns: u32, link_type: LinkType) -> Interface {
         link_type,
         os: "Linux 6.12.0".into(),
         filter: Some("udp".into()),
+        comment: String::new(),
     }
 }
 
@@ -58,21 +59,25 @@ fn packet<'a>(
     interface: InterfaceId,
     time_ns: u64,
     data: &'a [u8],
-    comment: &'a str,
+    options: &'a PacketOptions,
 ) -> Packet<'a> {
-    let len = data.len() as u32;
-    let process = Some((2211, 2214));
-    let flags = epb_flags::OUTBOUND | epb_flags::CHECKSUM_NOT_READY;
     Packet {
         interface,
         time_ns,
         data,
-        len,
-        comment,
-        flags,
-        process,
+        len: data.len() as u32,
+        options,
         dropped: 0,
     }
+}
+
+/// What is said of a packet of thread 2214 beside its comment: `flag`, and that it left the host.
+fn options(comment: &str, flag: u32) -> PacketOptions {
+    PacketOptions::new(comment, epb_flags::OUTBOUND | flag, Some((2211, 2214))).unwrap()
+}
+
+fn said(comment: &str) -> PacketOptions {
+    options(comment, epb_flags::CHECKSUM_NOT_READY)
 }
 
 /// One section with two interfaces of one name; three packets, of which the last is long.
@@ -83,7 +88,7 @@ fn one_section() -> Writer<Vec<u8>> {
         .unwrap();
     let comment = "comm=chronyd pid=2214 tgid=2211 ctx=task";
     writer
-        .packet(&packet(eth0, START_NS, &NTP, comment))
+        .packet(&packet(eth0, START_NS, &NTP, &said(comment)))
         .unwrap();
     // An interface that shows up late, of a name that is taken.
     let other = writer
@@ -93,7 +98,7 @@ fn one_section() -> Writer<Vec<u8>> {
     writer
         .packet(&Packet {
             dropped: 7,
-            ..packet(other, START_NS + 1, &NTP, comment)
+            ..packet(other, START_NS + 1, &NTP, &said(comment))
         })
         .unwrap();
     // The longest packet that tshark takes, of a longer one.
@@ -103,8 +108,12 @@ fn one_section() -> Writer<Vec<u8>> {
     writer
         .packet(&Packet {
             len: 500_000,
-            flags: epb_flags::OUTBOUND | epb_flags::SEGMENTATION_OFFLOADED,
-            ..packet(eth0, START_NS + 2, &long, comment)
+            ..packet(
+                eth0,
+                START_NS + 2,
+                &long,
+                &options(comment, epb_flags::SEGMENTATION_OFFLOADED),
+            )
         })
         .unwrap();
     for (interface, delivered, dropped) in [(eth0, 2, 0), (other, 1, 9)] {
@@ -126,7 +135,9 @@ fn all_there_is() -> Vec<u8> {
         .unwrap();
     let earlier = START_NS - 3_600_000_000_000;
     let comment = "comm=curl pid=2214 tgid=2211 ctx=task";
-    writer.packet(&packet(lo, earlier, &NTP, comment)).unwrap();
+    writer
+        .packet(&packet(lo, earlier, &NTP, &said(comment)))
+        .unwrap();
     writer.statistics(&statistics(lo, earlier, 1, 0)).unwrap();
     writer.into_inner().unwrap()
 }
@@ -141,6 +152,7 @@ fn statistics(interface: InterfaceId, start_ns: u64, delivered: u64, dropped: u6
         received,
         dropped,
         delivered,
+        comments: vec!["dropped_between=0 dropped_after=0".into(), "seen=1".into()],
     }
 }
 
@@ -150,12 +162,14 @@ fn two_link_types() -> Vec<u8> {
     let eth0 = writer
         .interface(&interface("eth0", 1, LinkType::ETHERNET))
         .unwrap();
-    writer.packet(&packet(eth0, START_NS, &NTP, "")).unwrap();
+    writer
+        .packet(&packet(eth0, START_NS, &NTP, &said("")))
+        .unwrap();
     let wg0 = writer
         .interface(&interface("wg0", 1, LinkType::RAW))
         .unwrap();
     writer
-        .packet(&packet(wg0, START_NS, &NTP[14..], ""))
+        .packet(&packet(wg0, START_NS, &NTP[14..], &said("")))
         .unwrap();
     writer.into_inner().unwrap()
 }
@@ -435,7 +449,7 @@ fn raw_packets_are_read_as_ip() {
         .interface(&interface("wg0", 1, LinkType::RAW))
         .unwrap();
     writer
-        .packet(&packet(wg0, START_NS, &NTP[14..], ""))
+        .packet(&packet(wg0, START_NS, &NTP[14..], &said("")))
         .unwrap();
     let capture = Capture::new("raw", &writer.into_inner().unwrap());
     let out = capture.read_well(

@@ -11,6 +11,7 @@ mod programs;
 mod qemu;
 mod readers;
 mod results;
+pub(crate) mod soak;
 
 use std::path::PathBuf;
 

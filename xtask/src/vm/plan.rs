@@ -85,12 +85,13 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Test>> {
 }
 
 /// The tests whose names begin as asked; all when nothing is asked. Those that
-/// count instructions are measurements: they run only when asked for. What is
-/// asked for runs on every kernel that it can run on.
+/// count instructions are measurements, and those named `soak_` take hours:
+/// they run only when asked for. What is asked for runs on every kernel that it
+/// can run on.
 pub(crate) fn select(tests: Vec<Test>, asked: &[String]) -> Result<Vec<Test>> {
     let fits = |test: &Test| {
         if asked.is_empty() {
-            !test.machine.icount
+            !test.machine.icount && !test.name.starts_with("soak_")
         } else {
             asked
                 .iter()
@@ -171,7 +172,7 @@ mod tests {
     use super::{guests, parse, select};
 
     const LIST: &str = "boot\nload alone smp=1\nlock append=lockdown=integrity append=quiet\n\
-                        netkit since=6.12\nicount_send alone seconds=9\n";
+                        netkit since=6.12\nicount_send alone seconds=9\nsoak_all alone\n";
 
     #[test]
     fn tests_that_want_the_same_machine_share_a_guest() {

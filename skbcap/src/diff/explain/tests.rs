@@ -172,6 +172,61 @@ fn a_cooked_header_is_equal_behind_it() {
     assert_pair(&cut, &sll, &[Difference::Cooked], &[]);
 }
 
+/// As `--linktype sll2` writes it.
+fn sll2(frame: &[u8]) -> Vec<u8> {
+    let protocol = match u16::from_be_bytes([frame[12], frame[13]]) {
+        0..0x600 => [0, 4],
+        _ => [frame[12], frame[13]],
+    };
+    let header = [
+        &protocol,
+        &[0, 0, 0, 0, 0, 2, 0, 1, 4, 6][..],
+        &frame[6..12],
+    ];
+    [&header.concat(), &[0, 0][..], &frame[14..]].concat()
+}
+
+/// SLL2 has a tag's type in its first bytes, and the rest of the tag behind the header.
+#[test]
+fn tags_are_found_behind_sll2_too() {
+    let plain = udp(1, b"hello");
+    let one = tagged(&plain, 5);
+    let twice = tagged(&one, 7);
+    let is_pair = |ours: &[u8], theirs: &[u8], differences: &[Difference], fields: &[&str]| {
+        let (ours, theirs) = ([ours.to_vec()], [sll2(theirs)]);
+        let theirs = capture_of(&theirs, LinkType::LINUX_SLL2, 262_144);
+        assert_pair(&capture(&ours), &theirs, differences, fields);
+    };
+    for frame in [&plain, &one, &twice] {
+        is_pair(frame, frame, &[Difference::Cooked], &[]);
+    }
+    is_pair(&one, &plain, &[Difference::Vlan, Difference::Cooked], &[]);
+    is_pair(&one, &twice, &[Difference::Vlan, Difference::Cooked], &[]);
+    let another = tagged(&plain, 6);
+    let both = [Difference::Cooked, Difference::Bytes];
+    is_pair(&one, &another, &both, &["vlan.vid"]);
+    let capture_sll2 = |frames| capture_of(frames, LinkType::LINUX_SLL2, 262_144);
+    let [plain, one, twice, another] = [plain, one, twice, another].map(|frame| [sll2(&frame)]);
+    let [plain, one, twice, another] =
+        [&plain, &one, &twice, &another].map(|frames| capture_sll2(&frames[..]));
+    assert_pair(&plain, &one, &[Difference::Vlan], &[]);
+    assert_pair(&one, &twice, &[Difference::Vlan], &[]);
+    assert_pair(&one, &another, &[Difference::Bytes], &["vlan.vid"]);
+}
+
+#[test]
+fn a_length_field_is_as_good_as_a_cooked_headers_protocol() {
+    let bpdu = [[
+        &[1, 0x80, 0xc2, 0, 0, 0, 2, 0, 0, 0, 0, 1, 0, 38][..],
+        &[0x42, 0x42, 3],
+        &[0; 35],
+    ]
+    .concat()];
+    let cooked = [sll2(&bpdu[0])];
+    let cooked = capture_of(&cooked, LinkType::LINUX_SLL2, 262_144);
+    assert_pair(&capture(&bpdu), &cooked, &[Difference::Cooked], &[]);
+}
+
 #[test]
 fn a_cut_that_the_snaplen_explains_is_equal() {
     let frames = [udp(1, &[7; 200])];

@@ -6,19 +6,10 @@ use crate::pcapng::raw::{
     BrokenKind, ENHANCED_PACKET, INTERFACE_DESCRIPTION, OBSOLETE_PACKET, RawBlock, RawBlocks,
     SECTION_HEADER, SIMPLE_PACKET,
 };
+use crate::pcapng::time::{IF_TSOFFSET, IF_TSRESOL, Ticks};
 
 const OPT_COMMENT: u16 = 1;
 const IF_NAME: u16 = 2;
-const IF_TSRESOL: u16 = 9;
-const IF_TSOFFSET: u16 = 14;
-
-/// What the current section's interfaces say of their times.
-struct Clock {
-    /// `if_tsresol`: a power of ten, or of two with the highest bit set, negative.
-    resolution: u8,
-    /// `if_tsoffset`, in seconds.
-    offset_s: i64,
-}
 
 /// Reads a whole file; whether it is one of this format.
 pub(super) fn read<'a>(bytes: &'a [u8], capture: &mut Capture<'a>) -> bool {
@@ -26,7 +17,7 @@ pub(super) fn read<'a>(bytes: &'a [u8], capture: &mut Capture<'a>) -> bool {
         return false;
     }
     // Of the current section, whose interfaces are the last in the capture.
-    let mut clocks: Vec<Clock> = Vec::new();
+    let mut clocks: Vec<Ticks> = Vec::new();
     for block in RawBlocks::new(bytes) {
         let block = match block {
             Ok(block) => block,
@@ -55,15 +46,12 @@ pub(super) fn read<'a>(bytes: &'a [u8], capture: &mut Capture<'a>) -> bool {
     true
 }
 
-fn interface(block: &RawBlock<'_>, capture: &mut Capture<'_>) -> Option<Clock> {
+fn interface(block: &RawBlock<'_>, capture: &mut Capture<'_>) -> Option<Ticks> {
     let RawBlock { order, body, .. } = *block;
     let link_type = LinkType(order.u16(body, 0)?);
     let snaplen = snaplen(order.u32(body, 4)?);
     let mut name = None;
-    let mut clock = Clock {
-        resolution: 6,
-        offset_s: 0,
-    };
+    let mut clock = Ticks::default();
     options(block, 8, capture, |code, value| match code {
         IF_NAME => name = Some(String::from_utf8_lossy(value).into_owned()),
         IF_TSRESOL => clock.resolution = value.first().copied().unwrap_or(6),
@@ -78,7 +66,7 @@ fn interface(block: &RawBlock<'_>, capture: &mut Capture<'_>) -> Option<Clock> {
     Some(clock)
 }
 
-fn packet<'a>(block: &RawBlock<'a>, clocks: &[Clock], capture: &mut Capture<'a>) -> Option<()> {
+fn packet<'a>(block: &RawBlock<'a>, clocks: &[Ticks], capture: &mut Capture<'a>) -> Option<()> {
     let RawBlock { order, body, .. } = *block;
     let id = order.u32(body, 0)?;
     let ticks = order.time(body, 4)?;
@@ -125,22 +113,5 @@ fn options<'a>(
             Err(broken) if broken.what == BrokenKind::NoEndOfOptions => {}
             Err(broken) => capture.found(broken.offset, TroubleKind::Broken(broken.what)),
         }
-    }
-}
-
-impl Clock {
-    fn time_ns(&self, ticks: u64) -> u64 {
-        let power = u32::from(self.resolution & 0x7f);
-        let ns = u128::from(ticks) * 1_000_000_000;
-        let ns = if self.resolution & 0x80 != 0 {
-            ns >> power
-        } else {
-            // Beyond 10^38 ticks a second, any time in 64 bits is below a nanosecond.
-            10u128
-                .checked_pow(power)
-                .map_or(0, |per_second| ns / per_second)
-        };
-        let ns = (ns as i128).saturating_add(i128::from(self.offset_s) * 1_000_000_000);
-        u64::try_from(ns.max(0)).unwrap_or(u64::MAX)
     }
 }

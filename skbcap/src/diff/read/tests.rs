@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::pcapng::{Interface as Described, InterfaceId, Packet, Section, Writer};
+use crate::pcapng::{Interface as Described, InterfaceId, Packet, PacketOptions, Section, Writer};
 
 const TIME: u64 = 1_700_000_000_123_456_789;
 
@@ -61,6 +61,7 @@ fn pcapng() -> Vec<u8> {
                 link_type: LinkType::ETHERNET,
                 os: String::new(),
                 filter: None,
+                comment: String::new(),
             })
             .unwrap();
         assert_eq!(interface, InterfaceId(0));
@@ -71,9 +72,7 @@ fn pcapng() -> Vec<u8> {
                 time_ns: TIME,
                 data: &data[..usize::from(n) + 10],
                 len: 70,
-                comment,
-                flags: 2,
-                process: Some((1, 1)),
+                options: &PacketOptions::new(comment, 2, Some((1, 1))).unwrap(),
                 dropped: 0,
             };
             writer.packet(&packet).unwrap();

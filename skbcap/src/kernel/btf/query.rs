@@ -72,7 +72,16 @@ impl Btf {
     ///
     /// [`BtfError::Corrupt`].
     pub fn has_function(&self, name: &str) -> Result<bool, BtfError> {
-        Ok(self.by_name(&self.functions, name)?.is_some())
+        Ok(self.function(name)?.is_some())
+    }
+
+    /// The function of that name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`BtfError::Corrupt`].
+    pub fn function(&self, name: &str) -> Result<Option<TypeId>, BtfError> {
+        self.by_name(&self.functions, name)
     }
 
     /// A variable's place in a section, if BTF describes both. Kernels describe their per-CPU

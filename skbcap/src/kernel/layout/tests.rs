@@ -74,6 +74,8 @@ fn types(kernel: Kernel) -> Btf {
         ("len", u32_id, 256, 0),
         ("data_len", u32_id, 288, 0),
         ("ip_summed", u8_id, at(120) + 5, 2),
+        ("protocol", u16_id, at(114), 0),
+        ("network_header", u16_id, at(116), 0),
         ("end", end, at(128), 0),
         ("head", pointer, at(136), 0),
         ("data", pointer, at(144), 0),
@@ -123,6 +125,7 @@ fn a_kernel_with_a_vlan_bit_and_bio_vec_fragments() {
         (layout.skb_end, layout.skb_head, layout.skb_data),
         (128, 136, 144)
     );
+    assert_eq!((layout.skb_protocol, layout.skb_network_header), (114, 116));
     assert_eq!((layout.skb_begin, layout.skb_window), (16, 136));
     assert_eq!(layout.task_comm, 3000);
     assert_eq!((layout.shared_info_frags, layout.page_size_of), (48, 64));

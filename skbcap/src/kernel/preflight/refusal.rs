@@ -69,6 +69,15 @@ pub enum Refusal {
         /// Whether the other way in would work.
         kprobe: bool,
     },
+    /// `--hook xmit` where there is none.
+    #[error(
+        "the types of Linux {release} here lack the tracepoint net_dev_start_xmit or net_dev_queue, \
+         and --hook xmit needs both"
+    )]
+    NoXmit {
+        /// `uname -r`.
+        release: String,
+    },
     /// Neither way in.
     #[error(
         "Linux {release} here has neither kprobes (CONFIG_KPROBE_EVENTS) nor a BTF tracepoint \

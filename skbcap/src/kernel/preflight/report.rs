@@ -31,8 +31,9 @@ impl fmt::Display for Preflight {
 
 fn hook_text(hook: Hook) -> &'static str {
     match hook {
-        Hook::Kprobe => "the kprobe on __dev_queue_xmit",
+        Hook::Kprobe | Hook::Net => "the kprobe on __dev_queue_xmit",
         Hook::Queue => "the tracepoint net_dev_queue",
+        Hook::Xmit => "the tracepoint net_dev_start_xmit",
     }
 }
 
@@ -54,7 +55,7 @@ impl Preflight {
             self.kallsyms_row(),
         ];
         rows.extend(self.page_bases_row());
-        rows.extend(self.preempt_counts_row());
+        rows.extend(self.contexts_row());
         rows.push(row(
             "clocks",
             format!(
@@ -96,7 +97,7 @@ impl Preflight {
                 let does = if used {
                     "takes every frame there"
                 } else {
-                    "used with --hook queue"
+                    "takes what the kprobe misses"
                 };
                 row("tracepoint net_dev_queue", "yes", does)
             }
@@ -134,11 +135,11 @@ impl Preflight {
         })
     }
 
-    fn preempt_counts_row(&self) -> Option<Row> {
+    fn contexts_row(&self) -> Option<Row> {
         const WHAT: &str = "interrupt context";
-        Some(match self.preempt_counts.as_ref()? {
-            Ok(counts) => {
-                let found = format!("{} CPUs", counts.addresses.len());
+        Some(match self.cpu_words.as_ref()? {
+            Ok(words) => {
+                let found = format!("{} CPUs", words.len());
                 row(WHAT, found, "tells task, softirq and hardirq apart")
             }
             Err(error) => row(WHAT, "unknown", format!("recorded as unknown: {error}")),

@@ -12,6 +12,7 @@ fn machine() -> Preflight {
             btf: Btf::parse(Builder::new().build()).unwrap(),
             layout: Layout::default(),
             queue_tracepoint: true,
+            xmit_tracepoint: true,
         }),
         symbols: Symbols::scan(text.as_bytes(), &[FUNCTION]),
         kprobes: true,
@@ -25,7 +26,7 @@ fn machine() -> Preflight {
         possible_cpus: cpus::parse("0-7"),
         online_cpus: cpus::parse("0-3"),
         page_bases: None,
-        preempt_counts: None,
+        cpu_words: None,
     }
 }
 
@@ -38,6 +39,12 @@ fn without_tracepoint(mut machine: Preflight) -> Preflight {
 fn the_kprobe_goes_first_and_the_tracepoint_stands_in() {
     assert_eq!(machine().hook(HookChoice::Auto), Ok(Hook::Kprobe));
     assert_eq!(machine().hook(HookChoice::Queue), Ok(Hook::Queue));
+    assert_eq!(machine().hook(HookChoice::Xmit), Ok(Hook::Xmit));
+    let text = without_tracepoint(machine())
+        .hook(HookChoice::Xmit)
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("needs both"), "{text}");
     let bare = || Preflight {
         kprobes: false,
         ..machine()

@@ -1,152 +1,78 @@
-//! A strict checker of the files that skbcap writes.
+//! A strict checker of the files that skbcap writes, and of anybody's as far as it goes.
 //!
 //! It sees what readers pass over (padding, options repeated or without an end, times that go
 //! back, sums that don't add up) and what one of them refuses (unequal snapshot lengths, packets
-//! that are too long). It shares no code with the writer, so that neither hides the other's
-//! mistakes. Stricter than the draft: times are nanoseconds, and texts a single line.
+//! that are too long). It shares no code with the writer but the comments' grammars, so that
+//! neither hides the other's mistakes. Stricter than the draft: times are nanoseconds, and texts a single line.
 
+mod fault;
 mod options;
+mod report;
+mod totals;
 
+use self::report::Statistics;
+use self::totals::Capture;
 use super::raw::{
     Broken, BrokenKind, ByteOrder, ENHANCED_PACKET, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS,
-    RawBlock, RawBlocks, SECTION_HEADER,
+    OBSOLETE_PACKET, RawBlock, RawBlocks, SECTION_HEADER, SIMPLE_PACKET,
 };
+use super::time::{IF_TSOFFSET, IF_TSRESOL, Ticks};
 use super::{LinkType, MAX_SNAPLEN};
+use crate::account::{Account, Losses};
+use crate::annotation::Annotation;
 
-/// Faults that are kept: a file with more is beyond being told about.
-const MAX_FAULTS: usize = 100;
+pub use fault::{Fault, FaultKind};
+pub use report::{InterfaceReport, Report};
+
 /// Bits 12 to 15 of `epb_flags`, which the draft wants to be 0.
 const RESERVED_FLAGS: u32 = 0xf000;
+/// `opt_comment`.
+const OPT_COMMENT: u16 = 1;
 
-/// What a file holds, and what is wrong with it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Sections.
-    pub sections: u32,
-    /// Interfaces of all sections, in the file's order.
-    pub interfaces: Vec<InterfaceReport>,
-    /// Packets.
-    pub packets: u64,
-    /// The first hundred faults.
-    pub faults: Vec<Fault>,
-    /// Faults beyond those.
-    pub more_faults: u64,
+/// What is asked of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Scope {
+    /// Every block as skbcap writes them, whoever did.
+    #[default]
+    Blocks,
+    /// That it adds up: all that skbcap promises in its own sections, and in those of others what
+    /// must hold in anybody's.
+    Account,
 }
 
-/// One interface of one section.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InterfaceReport {
-    /// Its section, counted from 0.
-    pub section: u32,
-    /// `if_name`.
-    pub name: String,
-    /// `if_description`.
-    pub description: String,
-    /// How its packets begin.
-    pub link_type: LinkType,
-    /// Its snapshot length.
-    pub snaplen: u32,
-    /// Packets.
-    pub packets: u64,
-    /// Bytes of packets that were kept.
-    pub captured_bytes: u64,
-    /// Packets lost, as the packets behind them say (`epb_dropcount`).
-    pub dropped_between: u64,
-    /// Packets lost, as the last statistics say (`isb_ifdrop`).
-    pub dropped: Option<u64>,
-    /// The time of the first and the last packet, ns since 1970.
-    pub times_ns: Option<(u64, u64)>,
-}
-
-/// Something wrong, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("byte {offset}: {what}")]
-pub struct Fault {
-    /// Where the block, the option or the field begins.
-    pub offset: u64,
-    /// What is wrong.
-    pub what: FaultKind,
-}
-
-/// What can be wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "each variant's message is its description")]
-pub enum FaultKind {
-    #[error("{0}")]
-    Broken(BrokenKind),
-    #[error("a block of type {0:#010x} that skbcap does not write")]
-    UnknownBlock(u32),
-    #[error("a block too short for its fields")]
-    ShortBlock,
-    #[error("padding that is not zero")]
-    Padding,
-    #[error("option {0} is unknown in this block")]
-    UnknownOption(u16),
-    #[error("option {0} stands more than once")]
-    RepeatedOption(u16),
-    #[error("option {code} has {len} bytes")]
-    OptionLength { code: u16, len: usize },
-    #[error("option {0} is not UTF-8")]
-    NotUtf8(u16),
-    #[error("option {0} holds a control character")]
-    NotOneLine(u16),
-    #[error("version {0}.{1}, not 1.0")]
-    Version(u16, u16),
-    #[error("a reserved field that is not zero")]
-    Reserved,
-    #[error("a snapshot length of {0}")]
-    Snaplen(u32),
-    #[error("a snapshot length of {found}, where other interfaces have {first}")]
-    UnequalSnaplen { found: u32, first: u32 },
-    #[error("times are not in nanoseconds")]
-    Resolution,
-    #[error("interface {0} has no description")]
-    UndefinedInterface(u32),
-    #[error("{captured} bytes of a packet of {len}")]
-    CapturedOverLen { captured: u32, len: u32 },
-    #[error("{captured} bytes of a packet, where the snapshot length is {snaplen}")]
-    CapturedOverSnaplen { captured: u32, snaplen: u32 },
-    #[error("packet data goes on behind its block's end")]
-    Data,
-    #[error("time goes back by {0} ns")]
-    TimeGoesBack(u64),
-    #[error("the statistics' start is after their end")]
-    StatisticsTimes,
-    #[error("the statistics' times leave out a packet")]
-    StatisticsLeaveOut,
-    #[error("the statistics count {counted} packets, there are {packets}")]
-    StatisticsCount { counted: u64, packets: u64 },
-    #[error("{received} packets received are not {delivered} delivered and {dropped} dropped")]
-    StatisticsSum {
-        received: u64,
-        delivered: u64,
-        dropped: u64,
-    },
-    #[error("the statistics count {counted} packets dropped, the packets {between}")]
-    StatisticsDropped { counted: u64, between: u64 },
-}
-
-/// Checks a whole file.
+/// Checks a whole file, each block as strictly as if it were skbcap's.
 #[must_use]
 pub fn check(bytes: &[u8]) -> Report {
-    let mut checker = Checker::default();
-    if bytes.is_empty() {
-        checker.fault(0, FaultKind::Broken(BrokenKind::Truncated { missing: 28 }));
-    }
-    for block in RawBlocks::new(bytes) {
-        match block {
-            Ok(block) => checker.block(&block),
-            Err(broken) => checker.broken(broken),
-        }
-    }
-    checker.report
+    let checker = Checker {
+        is_ours: true,
+        ..Checker::default()
+    };
+    checker.run(bytes)
+}
+
+/// Checks whether a whole file adds up, whoever wrote it.
+#[must_use]
+pub fn verify(bytes: &[u8]) -> Report {
+    let checker = Checker {
+        scope: Scope::Account,
+        ..Checker::default()
+    };
+    checker.run(bytes)
 }
 
 #[derive(Default)]
 struct Checker {
     report: Report,
+    scope: Scope,
+    /// Whether the current section is held to what skbcap promises.
+    is_ours: bool,
+    /// Where the current section begins in the file.
+    section_offset: u64,
     /// Where the current section's interfaces begin in the report's.
     section_start: usize,
+    /// How the current section's interfaces count time.
+    ticks: Vec<Ticks>,
+    capture: Capture,
     last_time_ns: u64,
     /// The codes of the options of a block so far.
     codes: Vec<u16>,
@@ -156,11 +82,25 @@ struct Checker {
 type Values<'a> = Vec<(u16, &'a [u8])>;
 
 impl Checker {
+    fn run(mut self, bytes: &[u8]) -> Report {
+        if bytes.is_empty() {
+            self.fault(0, FaultKind::Broken(BrokenKind::Truncated { missing: 28 }));
+        }
+        for block in RawBlocks::new(bytes) {
+            match block {
+                Ok(block) => self.block(&block),
+                Err(broken) => self.broken(broken),
+            }
+        }
+        self.end_section();
+        self.end_capture(bytes.len() as u64);
+        self.report.faults.sort_by_key(|fault| fault.offset);
+        self.report
+    }
+
     fn fault(&mut self, offset: u64, what: FaultKind) {
-        if self.report.faults.len() < MAX_FAULTS {
-            self.report.faults.push(Fault { offset, what });
-        } else {
-            self.report.more_faults += 1;
+        if self.is_ours || what.is_anybodys() {
+            self.report.fault(offset, what);
         }
     }
 
@@ -169,12 +109,26 @@ impl Checker {
     }
 
     fn block(&mut self, block: &RawBlock<'_>) {
+        if block.kind != SECTION_HEADER
+            && self
+                .capture
+                .account
+                .is_some_and(|(at, _)| at < block.offset)
+        {
+            self.fault(block.offset, FaultKind::BehindAccount);
+        }
         let fields = match block.kind {
             SECTION_HEADER => self.section(block),
             INTERFACE_DESCRIPTION => self.interface(block),
             ENHANCED_PACKET => self.packet(block),
             INTERFACE_STATISTICS => self.statistics(block),
-            kind => return self.fault(block.offset, FaultKind::UnknownBlock(kind)),
+            kind => {
+                self.fault(block.offset, FaultKind::UnknownBlock(kind));
+                if !self.is_ours {
+                    self.packet_without_time(block);
+                }
+                return;
+            }
         };
         if fields.is_none() {
             self.fault(block.offset, FaultKind::ShortBlock);
@@ -203,6 +157,28 @@ impl Checker {
         values
     }
 
+    /// Ends the section before, and the capture before if there is one that ended.
+    fn begin_section(&mut self, block: &RawBlock<'_>) {
+        self.end_section();
+        let is_ours = match self.scope {
+            Scope::Blocks => true,
+            Scope::Account => block
+                .options(16)
+                .flatten()
+                .filter(|option| option.code == 4)
+                .any(|option| report::is_ours(&String::from_utf8_lossy(option.value))),
+        };
+        if self.report.sections > 0 && (self.capture.account.is_some() || is_ours != self.is_ours) {
+            self.end_capture(block.offset);
+        }
+        self.is_ours = is_ours;
+        self.report.sections += 1;
+        self.section_offset = block.offset;
+        self.section_start = self.report.interfaces.len();
+        self.ticks.clear();
+        self.last_time_ns = 0;
+    }
+
     fn section(&mut self, block: &RawBlock<'_>) -> Option<()> {
         let (major, minor) = (
             block.order.u16(block.body, 4)?,
@@ -212,10 +188,12 @@ impl Checker {
             self.fault(block.offset_of(4), FaultKind::Version(major, minor));
         }
         block.order.u64(block.body, 8)?;
-        self.options(block, 16);
-        self.report.sections += 1;
-        self.section_start = self.report.interfaces.len();
-        self.last_time_ns = 0;
+        self.begin_section(block);
+        let values = self.options(block, 16);
+        let writer = text(&values, 4);
+        if !self.report.writers.contains(&writer) {
+            self.report.writers.push(writer);
+        }
         Some(())
     }
 
@@ -246,18 +224,24 @@ impl Checker {
         if value(&values, 9) != Some(&[9]) {
             self.fault(block.offset, FaultKind::Resolution);
         }
-        let text = |code| String::from_utf8_lossy(value(&values, code).unwrap_or_default()).into();
+        let first_byte = |code| value(&values, code).and_then(|value| value.first().copied());
+        self.ticks.push(Ticks {
+            resolution: first_byte(IF_TSRESOL).unwrap_or(Ticks::default().resolution),
+            offset_s: number(block.order, &values, IF_TSOFFSET).unwrap_or(0) as i64,
+        });
         self.report.interfaces.push(InterfaceReport {
             section: self.report.sections.saturating_sub(1),
-            name: text(2),
-            description: text(3),
+            name: text(&values, 2),
+            description: text(&values, 3),
             link_type,
             snaplen,
             packets: 0,
             captured_bytes: 0,
             dropped_between: 0,
+            counted: None,
             dropped: None,
             times_ns: None,
+            statistics: None,
         });
         Some(())
     }
@@ -265,7 +249,8 @@ impl Checker {
     fn packet(&mut self, block: &RawBlock<'_>) -> Option<()> {
         let RawBlock { order, body, .. } = *block;
         let id = order.u32(body, 0)?;
-        let time_ns = order.time(body, 4)?;
+        let ticks = self.ticks.get(id as usize).copied().unwrap_or_default();
+        let time_ns = ticks.time_ns(order.time(body, 4)?);
         let captured = order.u32(body, 12)?;
         let len = order.u32(body, 16)?;
         if captured > len {
@@ -277,9 +262,14 @@ impl Checker {
         if time_ns < self.last_time_ns {
             let back = self.last_time_ns - time_ns;
             self.fault(block.offset_of(4), FaultKind::TimeGoesBack(back));
+            if !self.is_ours {
+                let (first, times) = self.report.time_goes_back.unwrap_or((block.offset, 0));
+                self.report.time_goes_back = Some((first, times + 1));
+            }
         }
         self.last_time_ns = self.last_time_ns.max(time_ns);
         self.report.packets += 1;
+        self.capture.packets += 1;
 
         let end = 20 + captured as usize;
         let Some(padding) = body.get(end..end.next_multiple_of(4)) else {
@@ -308,9 +298,18 @@ impl Checker {
         interface.dropped_between = interface.dropped_between.saturating_add(dropped);
         let first = interface.times_ns.map_or(time_ns, |(first, _)| first);
         interface.times_ns = Some((first, time_ns));
-        if captured > snaplen {
+        if captured > snaplen && (snaplen != 0 || self.is_ours) {
             let what = FaultKind::CapturedOverSnaplen { captured, snaplen };
             self.fault(block.offset_of(12), what);
+        }
+        if self.scope == Scope::Account && self.is_ours {
+            self.comment(
+                block.offset,
+                &text(&values, OPT_COMMENT),
+                captured,
+                len.min(snaplen),
+                len,
+            );
         }
         Some(())
     }
@@ -325,44 +324,68 @@ impl Checker {
         let id = order.u32(body, 0)?;
         order.time(body, 4)?;
         let values = self.options(block, 12);
+        let time = |code| value(&values, code).and_then(|value| order.time(value, 0));
+        let mut statistics = Statistics {
+            offset,
+            start_ns: time(2),
+            end_ns: time(3),
+            received: number(order, &values, 4),
+            dropped: number(order, &values, 5),
+            dropped_by_os: number(order, &values, 7),
+            delivered: number(order, &values, 8),
+            losses: None,
+        };
+        for (_, value) in values.iter().filter(|(code, _)| *code == OPT_COMMENT) {
+            let comment = String::from_utf8_lossy(value);
+            if let Some(losses) = Losses::parse(&comment) {
+                statistics.losses = Some(losses);
+            }
+            if let Some(account) = Account::parse(&comment) {
+                self.capture.account = Some((offset, account));
+            }
+        }
         let Some(interface) = self.defined(id) else {
             self.fault(block.offset_of(0), FaultKind::UndefinedInterface(id));
             return Some(());
         };
-        let (packets, between) = (interface.packets, interface.dropped_between);
-        let times_ns = interface.times_ns;
-        interface.dropped = number(order, &values, 5);
-
-        let time = |code| value(&values, code).and_then(|value| order.time(value, 0));
-        if let (Some(start), Some(end)) = (time(2), time(3)) {
-            if start > end {
-                self.fault(offset, FaultKind::StatisticsTimes);
-            } else if times_ns.is_some_and(|(first, last)| first < start || last > end) {
-                self.fault(offset, FaultKind::StatisticsLeaveOut);
-            }
-        }
-        let delivered = number(order, &values, 8);
-        if let Some(counted) = delivered.filter(|&counted| counted != packets) {
-            self.fault(offset, FaultKind::StatisticsCount { counted, packets });
-        }
-        let dropped = number(order, &values, 5);
-        if let Some(counted) = dropped.filter(|&counted| counted < between) {
-            self.fault(offset, FaultKind::StatisticsDropped { counted, between });
-        }
-        if let (Some(received), Some(delivered), Some(dropped)) =
-            (number(order, &values, 4), delivered, dropped)
-            && delivered.checked_add(dropped) != Some(received)
-        {
-            self.fault(
-                offset,
-                FaultKind::StatisticsSum {
-                    received,
-                    delivered,
-                    dropped,
-                },
-            );
-        }
+        interface.counted = statistics.delivered;
+        interface.dropped = statistics.dropped;
+        interface.statistics = Some(statistics);
         Some(())
+    }
+
+    /// What a frame's comment says, against its lengths: it has lost bytes if it has fewer than
+    /// `wanted`.
+    fn comment(&mut self, offset: u64, comment: &str, captured: u32, wanted: u32, len: u32) {
+        let annotation = match Annotation::parse(comment) {
+            Ok(annotation) => annotation,
+            Err(error) => return self.fault(offset, FaultKind::Comment { key: error.key }),
+        };
+        match annotation.cut {
+            Some(_) => {
+                self.capture.cut += 1;
+                if captured >= wanted {
+                    self.fault(offset, FaultKind::CutButWhole);
+                }
+            }
+            None if captured < wanted => {
+                self.fault(offset, FaultKind::CutUnexplained { captured, len });
+            }
+            None => {}
+        }
+    }
+
+    /// Counts what other programs write.
+    fn packet_without_time(&mut self, block: &RawBlock<'_>) {
+        let id = match block.kind {
+            SIMPLE_PACKET => Some(0),
+            OBSOLETE_PACKET => block.order.u16(block.body, 0).map(u32::from),
+            _ => return,
+        };
+        self.report.packets += 1;
+        if let Some(interface) = id.and_then(|id| self.defined(id)) {
+            interface.packets += 1;
+        }
     }
 
     /// An interface of the current section.
@@ -379,6 +402,10 @@ fn value<'a>(values: &Values<'a>, code: u16) -> Option<&'a [u8]> {
         .iter()
         .find(|(other, _)| *other == code)
         .map(|(_, value)| *value)
+}
+
+fn text(values: &Values<'_>, code: u16) -> String {
+    String::from_utf8_lossy(value(values, code).unwrap_or_default()).into_owned()
 }
 
 fn number(order: ByteOrder, values: &Values<'_>, code: u16) -> Option<u64> {

@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::report::MAX_FAULTS;
 use super::*;
-use crate::pcapng::{Interface, InterfaceId, Packet, Section, Statistics, Writer, epb_flags};
+use crate::pcapng::{
+    Interface, InterfaceId, Packet, PacketOptions, Section, Statistics, Writer, epb_flags,
+};
 
 const SNAPLEN: u32 = 96;
 const TIME: u64 = 1_700_000_000_000_000_000;
@@ -32,21 +35,22 @@ fn file() -> Vec<u8> {
                     link_type,
                     os: "Linux".into(),
                     filter: Some("udp port 53".into()),
+                    comment: String::new(),
                 })
                 .unwrap();
             assert_eq!(interface, InterfaceId(id as u32));
         }
         for n in 0..6u32 {
             let data = vec![n as u8; n as usize * 17];
+            let comment = "comm=curl pid=2 tgid=1 ctx=task";
+            let flags = epb_flags::OUTBOUND | epb_flags::CHECKSUM_NOT_READY;
             writer
                 .packet(&Packet {
                     interface: InterfaceId(n % 2),
                     time_ns: TIME - part * 1000 + u64::from(n / 2),
                     data: &data,
                     len: n * 17 + 1,
-                    comment: "comm=curl pid=2 tgid=1 ctx=task",
-                    flags: epb_flags::OUTBOUND | epb_flags::CHECKSUM_NOT_READY,
-                    process: Some((1, 2)),
+                    options: &PacketOptions::new(comment, flags, Some((1, 2))).unwrap(),
                     dropped: u64::from(n == 4) * 3,
                 })
                 .unwrap();
@@ -62,6 +66,7 @@ fn file() -> Vec<u8> {
                 received,
                 dropped,
                 delivered: 3,
+                comments: vec![],
             };
             writer.statistics(&statistics).unwrap();
         }
@@ -359,17 +364,17 @@ proptest! {
                     link_type: LinkType::ETHERNET,
                     os: String::new(),
                     filter: None,
+                    comment: String::new(),
                 };
                 interfaces.push(writer.interface(&interface).unwrap());
             }
+            let comment = comment.replace(char::is_control, " ");
             writer.packet(&Packet {
                 interface: InterfaceId(*at),
                 time_ns: n as u64,
                 data,
                 len: data.len() as u32 + more,
-                comment: &comment.replace(char::is_control, " "),
-                flags: 0,
-                process: None,
+                options: &PacketOptions::new(&comment, 0, None).unwrap(),
                 dropped: *dropped,
             }).unwrap();
         }

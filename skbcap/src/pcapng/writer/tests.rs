@@ -1,9 +1,13 @@
 //! The writer against outputs that fail, and its blocks byte by byte.
 
 use std::io::{self, Write};
+use std::sync::LazyLock;
 
+use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
+use pcap_file::pcapng::blocks::opt_common::UnknownOption;
 use proptest::prelude::*;
 
+use super::packet::EPB_PROCESSID_THREADID;
 use super::*;
 use crate::pcapng::{LinkType, epb_flags};
 
@@ -47,7 +51,15 @@ fn interface(name: &str) -> Interface {
         link_type: LinkType::ETHERNET,
         os: String::new(),
         filter: None,
+        comment: String::new(),
     }
+}
+
+static OPTIONS: LazyLock<PacketOptions> =
+    LazyLock::new(|| options("comm=curl pid=2 tgid=1 ctx=task"));
+
+fn options(comment: &str) -> PacketOptions {
+    PacketOptions::new(comment, epb_flags::OUTBOUND, Some((1, 2))).unwrap()
 }
 
 fn packet(data: &[u8]) -> Packet<'_> {
@@ -56,9 +68,7 @@ fn packet(data: &[u8]) -> Packet<'_> {
         time_ns: 1_700_000_000_123_456_789,
         data,
         len: data.len() as u32,
-        comment: "comm=curl pid=2 tgid=1 ctx=task",
-        flags: epb_flags::OUTBOUND,
-        process: Some((1, 2)),
+        options: &OPTIONS,
         dropped: 0,
     }
 }
@@ -72,7 +82,7 @@ fn a_packet_is_these_bytes() {
         .packet(&Packet {
             len: 60,
             dropped: 3,
-            comment: "hi",
+            options: &options("hi"),
             ..packet(&[0xaa; 5])
         })
         .unwrap();
@@ -138,14 +148,10 @@ fn what_can_not_be_written_leaves_no_trace() {
             })
             .is_err()
     );
-    assert!(
-        writer
-            .packet(&Packet {
-                comment: &"x".repeat(65_536),
-                ..packet(b"1")
-            })
-            .is_err()
-    );
+    assert!(matches!(
+        PacketOptions::new(&"x".repeat(65_536), 0, None),
+        Err(Error::CommentTooLong { len: 65_536 })
+    ));
     assert!(writer.interface(&interface(&"x".repeat(65_536))).is_err());
     assert_eq!(writer.encoded_len(), described);
     writer.packet(&packet(b"12345")).unwrap();
@@ -207,9 +213,9 @@ proptest! {
         dropped in prop_oneof![Just(0), any::<u64>()],
     ) {
         let len = data.len() as u32 + more;
+        let options = PacketOptions::new(&comment, flags, process).unwrap();
         let packet = Packet {
-            interface: InterfaceId(0), time_ns, data: &data, len, comment: &comment, flags, process,
-            dropped,
+            interface: InterfaceId(0), time_ns, data: &data, len, options: &options, dropped,
         };
         let writer = || {
             let mut writer = Writer::new(Vec::new(), &section(), MAX_SNAPLEN).unwrap();
@@ -217,8 +223,37 @@ proptest! {
             writer
         };
         let (mut ours, mut theirs) = (writer(), writer());
-        ours.packet(&packet).unwrap();
-        with_block(&packet, |block| theirs.blocks.push(block, "packet")).unwrap();
+        let ids = process.map(|(process, thread)| [process, thread].map(u32::to_le_bytes).concat());
+        let mut options = Vec::new();
+        if !comment.is_empty() {
+            options.push(EnhancedPacketOption::Common(CommonOption::Comment(comment[..].into())));
+        }
+        if flags != 0 {
+            options.push(EnhancedPacketOption::Flags(flags));
+        }
+        if dropped != 0 {
+            options.push(EnhancedPacketOption::DropCount(dropped));
+        }
+        if let Some(ids) = &ids {
+            options.push(EnhancedPacketOption::Common(CommonOption::Unknown(
+                UnknownOption::new(EPB_PROCESSID_THREADID, ids),
+            )));
+        }
+        let block = Block::EnhancedPacket(EnhancedPacketBlock {
+            interface_id: 0,
+            timestamp: Duration::from_nanos(time_ns),
+            original_len: len,
+            data: Cow::Borrowed(&data),
+            options,
+        });
+        // Between blocks of the other kind, and on what another block has left in the buffer.
+        for _ in 0..2 {
+            ours.packet(&packet).unwrap();
+            theirs.blocks.push(&block, "packet").unwrap();
+            ours.interface(&interface("eth1")).unwrap();
+            theirs.interface(&interface("eth1")).unwrap();
+            ours.blocks.buffer[ours.blocks.filled..].fill(0xff);
+        }
         prop_assert_eq!(ours.into_inner().unwrap(), theirs.into_inner().unwrap());
     }
 

@@ -139,7 +139,7 @@ fn measure(space: &Space, who: Who) -> Result<[Cost; SIZES.len()]> {
             let done = skbcap.stop()?;
             let count = done.capture.packets.len();
             ensure!(count == sent, "{count} of {sent} captured:\n{}", done.said);
-            for line in done.said.lines().filter(|line| line.contains("loaded")) {
+            for line in done.said.lines().filter(|line| line.contains("verified")) {
                 println!("{hook}: {}", line.trim_start_matches("skbcap: ").trim());
             }
             std::fs::remove_file(file)?;

@@ -138,6 +138,10 @@ fn fill(pair: &Pair, place: &str) -> Result<()> {
             said.contains("No space left on device") && said.contains(&file),
             "{said}"
         );
+        // Whole blocks, and nobody takes them for a whole capture.
+        let verified = run(&mut words_of(&format!("skbcap verify {file}")));
+        let fault = verified.err().context("a half capture adds up")?;
+        ensure!(fault.to_string().contains("exit status: 1"), "{fault}");
         let capture = capture::read_pcapng(file.as_ref())?;
         println!("{hook}: {} packets fit", capture.packets.len());
         ensure!(capture.packets.len() > 200);

@@ -15,15 +15,22 @@ mod forward;
 mod frames;
 mod icount;
 mod lab;
+mod law;
 mod life;
 mod limits;
+mod link_types;
+mod missed;
 mod program;
 mod recordings;
 mod report;
 mod shapes;
 mod skbcap;
+mod soak;
+mod stress;
+mod stress_machine;
 mod tcp;
 mod udp;
+mod write_cost;
 
 use std::env;
 use std::process::ExitCode;
@@ -61,11 +68,34 @@ const TESTS: &[Test] = &[
         devices::vlan_unaccelerated,
     ),
     ("tun", "seconds=180", devices::tun),
+    ("link_types", "seconds=300", link_types::link_types),
+    (
+        "link_types_none",
+        "seconds=180",
+        link_types::without_link_type,
+    ),
+    (
+        "link_type_table",
+        "seconds=400",
+        link_types::link_type_table,
+    ),
+    ("netlink", "seconds=180", link_types::netlink),
     // 5.10's veth has no NAPI of its own, and so no GRO.
     ("frag_list", "seconds=180 since=6.1", forward::frag_list),
     ("snaplen", "seconds=180", limits::snaplen),
     ("count", "seconds=180", limits::count),
     ("ring_full", "seconds=180", limits::ring_full),
+    // 5.10 sends with softirqs disabled from before the kprobe on, and misses nothing there.
+    (
+        "missed_softirq",
+        "seconds=180 since=6.1",
+        missed::missed_softirq,
+    ),
+    (
+        "missed_map_calls",
+        "seconds=180 since=6.1 append=preempt=full",
+        missed::missed_map_calls,
+    ),
     ("pipe", "seconds=180", life::pipe),
     ("idle", "seconds=180", life::idle),
     ("disk_full", "seconds=180", life::disk_full),
@@ -82,6 +112,50 @@ const TESTS: &[Test] = &[
     ("clock_step", "seconds=180", clock::clock_step),
     ("shapes", "seconds=600 memory=4096 on=6.12", shapes::all),
     ("some_shapes", "seconds=180 off=6.12", shapes::some),
+    ("stress_stopped", "seconds=180", stress::stress_stopped),
+    ("stress_sender", "seconds=180", stress::stress_sender),
+    (
+        "stress_slow_output",
+        "seconds=180",
+        stress::stress_slow_output,
+    ),
+    (
+        "stress_stalled_pipe",
+        "seconds=180",
+        stress::stress_stalled_pipe,
+    ),
+    ("stress_burst", "seconds=180", stress::stress_burst),
+    ("stress_two", "seconds=180", stress::stress_two),
+    (
+        "stress_cpus",
+        "seconds=180 smp=3",
+        stress_machine::stress_cpus,
+    ),
+    (
+        "stress_devices",
+        "seconds=300",
+        stress_machine::stress_devices,
+    ),
+    (
+        "stress_interfaces",
+        "seconds=400",
+        stress_machine::stress_interfaces,
+    ),
+    (
+        "stress_attach",
+        "seconds=600",
+        stress_machine::stress_attach,
+    ),
+    (
+        "soak_stress",
+        "alone smp=3 memory=4096 seconds=3600",
+        soak::soak_stress,
+    ),
+    (
+        "icount_write",
+        "alone seconds=300",
+        write_cost::icount_write,
+    ),
     (
         "icount_capture",
         "alone seconds=900",

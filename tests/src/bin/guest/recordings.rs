@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
 use crate::lab::{Pair, words_of};
+use crate::link_types::{ARPHRD_CAN, CAN, tun};
 use crate::program::out;
 use crate::skbcap::{Hook, Skbcap, command};
 use crate::tcp::stream;
@@ -46,6 +47,29 @@ pub(crate) fn record_replay() -> Result<()> {
             Ok(())
         })?;
     }
+    // One file that tcpdump reads, too.
+    record(&pair, "linktypes", first, "--linktype sll2", |_| {
+        let _ = words_of("modprobe tun").status();
+        let _carriers = [
+            tun(&pair.a, "ta", libc::ARPHRD_NONE, "10.9.0")?,
+            tun(&pair.a, "tc", ARPHRD_CAN, "10.10.0")?,
+            tun(&pair.a, "ti", libc::ARPHRD_INFINIBAND, "10.11.0")?,
+        ];
+        let mut peers = vec!["10.0.0.2", "10.9.0.2", "10.11.0.2"];
+        if vlan {
+            peers.push("10.7.0.2");
+        }
+        for to in peers {
+            pair.a.sh(&format!("traffic udp to={to}:9 sizes=1,100"))?;
+        }
+        let can = CAN.replace(' ', "");
+        pair.a
+            .sh(&format!("traffic frame device=tc protocol=12 hex={can}"))?;
+        let bpdu = format!("0180c20000000200000000010026424203{}", "00".repeat(35));
+        pair.a
+            .sh(&format!("traffic frame device=va protocol=4 hex={bpdu}"))?;
+        Ok(())
+    })?;
     record(&pair, "losses", last, "-s 60 -B 64", |skbcap| {
         skbcap.program.signal(Signal::STOP)?;
         pair.a
@@ -67,6 +91,7 @@ fn record(
 ) -> Result<()> {
     let ring = out(&format!("{name}.ring"));
     let ring = ring.to_str().context("an odd name")?;
+    let form = words.strip_prefix("--linktype ").unwrap_or("device");
     let words = format!("--hook {hook} --record {ring} {words}");
     let skbcap = Skbcap::start(&pair.a, name, &words)?;
     traffic(&skbcap).with_context(|| name.to_owned())?;
@@ -81,7 +106,7 @@ fn record(
     // Not root, who could write what is anybody's.
     let file = File::create(out(&format!("{again}.pcapng")))?;
     file.set_permissions(Permissions::from_mode(0o666))?;
-    let mut command = command(&format!("--replay {ring}"));
+    let mut command = command(&format!("--replay {ring} --linktype {form}"));
     let again = Skbcap::launch_with(&pair.b, &again, command.uid(65534))?.finish()?;
     ensure!(
         live.capture.packets == again.capture.packets,

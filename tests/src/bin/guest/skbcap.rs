@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use skbcap_tests::capture::{self, Capture};
 
 use crate::lab::Space;
+use crate::law::kib;
 use crate::program::{Program, out};
 
 /// Where frames are taken.
@@ -17,6 +18,7 @@ use crate::program::{Program, out};
 pub(crate) enum Hook {
     Kprobe,
     Queue,
+    Xmit,
 }
 
 impl fmt::Display for Hook {
@@ -24,6 +26,7 @@ impl fmt::Display for Hook {
         f.write_str(match self {
             Self::Kprobe => "kprobe",
             Self::Queue => "queue",
+            Self::Xmit => "xmit",
         })
     }
 }
@@ -36,6 +39,13 @@ impl Hook {
         } else {
             vec![Self::Queue]
         }
+    }
+
+    /// The same, and the place where tcpdump listens.
+    pub(crate) fn with_xmit() -> Vec<Self> {
+        let mut all = Self::all();
+        all.push(Self::Xmit);
+        all
     }
 }
 
@@ -51,6 +61,8 @@ pub(crate) struct Skbcap {
     pub(crate) program: Program,
     /// The line that says that it listens.
     pub(crate) listening: String,
+    /// The memory that it held when it listened.
+    pub(crate) held_kib: u64,
     /// Its file, when it writes one.
     pub(crate) file: PathBuf,
 }
@@ -62,6 +74,20 @@ pub(crate) struct Done {
     pub(crate) said: String,
     /// The file, read and checked.
     pub(crate) capture: Capture,
+}
+
+/// Runs `skbcap verify` on a file, which must find that it adds up.
+pub(crate) fn verify(file: &Path) -> Result<()> {
+    let mut command = Command::new("skbcap");
+    let output = command.arg("verify").arg(file).output()?;
+    ensure!(
+        output.status.success(),
+        "skbcap verify: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
 }
 
 /// The command, with debugging aids off.
@@ -84,6 +110,7 @@ impl Skbcap {
         Ok(Self {
             program: space.start(&format!("skbcap-{name}"), command)?,
             listening: String::new(),
+            held_kib: 0,
             file,
         })
     }
@@ -96,6 +123,8 @@ impl Skbcap {
     /// Waits until it listens.
     pub(crate) fn listen(mut self) -> Result<Self> {
         self.listening = self.program.wait_stderr("skbcap: listening on")?;
+        // None where it has ended already.
+        self.held_kib = kib(&self.program, "VmRSS:").unwrap_or(0);
         ensure!(
             self.listening.starts_with("skbcap: listening on"),
             "{}",
@@ -115,6 +144,7 @@ impl Skbcap {
         let status = self.program.wait()?;
         let said = self.program.stderr()?;
         ensure!(status.success(), "skbcap ended with {status}:\n{said}");
+        verify(&self.file)?;
         let capture = capture::read_pcapng(&self.file)?;
         let done = Done { said, capture };
         ensure!(
@@ -153,12 +183,40 @@ impl Done {
         Ok(number.parse().ok())
     }
 
-    /// What the kernel did not hand to the hook, where it tells.
-    pub(crate) fn missed(&self) -> Result<Option<u64>> {
-        if self.said.contains("missed by the kprobe") {
-            self.count_or_untold("missed by the kprobe")
-        } else {
-            Ok(None)
+    /// What became of the frames that the kernel did not hand to the hook.
+    pub(crate) fn misses(&self) -> Result<Misses> {
+        if !self.said.contains("missed by both") {
+            return Ok(Misses::default());
         }
+        Ok(Misses {
+            caught: self.count("missed by the kprobe and seen by its net")?,
+            lost: self.count_or_untold("missed by both")?,
+            doubtful: self.count_or_none("in doubt")?,
+        })
+    }
+}
+
+/// Frames that the kprobe missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Misses {
+    /// The net took them.
+    pub(crate) caught: u64,
+    /// It missed them too; `None` where the kernel doesn't tell.
+    pub(crate) lost: Option<u64>,
+    /// They may be missing, or be there twice.
+    pub(crate) doubtful: u64,
+}
+
+impl fmt::Display for Misses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            caught,
+            lost,
+            doubtful,
+        } = self;
+        write!(
+            f,
+            "{caught} caught by the net, {lost:?} lost, {doubtful} in doubt"
+        )
     }
 }

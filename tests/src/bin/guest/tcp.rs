@@ -38,6 +38,8 @@ fn bulk(pair: &Pair) -> Result<()> {
 /// Super-frames, and what comes back, in all namespaces at once.
 pub(crate) fn tcp_bulk() -> Result<()> {
     let pair = Pair::new("bulk")?;
+    // As sendfile_17_frags says: else a busy machine has small super-frames only.
+    pair.a.sysctl("net/ipv4/tcp_min_tso_segs", "45")?;
     let outcome = both(&pair, || bulk(&pair))?;
     outcome.same(10)?;
     super_frames(&outcome)

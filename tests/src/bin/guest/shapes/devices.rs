@@ -157,7 +157,7 @@ pub(super) const SHAPES: &[Shape] = &[
         needs: &[Need::Module("vrf")],
         smoke: false,
         rows: &[
-            Row::explained("vrf", 0, "vrf-a", &[Reason::OwnTap], &[Reason::OwnTap]).least(3),
+            Row::never_equal("vrf", 0, "vrf-a", &[Reason::OwnTap]).least(3),
             Row::equal("a vrf's device", 0, "vrf0").least(3),
         ],
         set_up: |scene| {

@@ -31,8 +31,6 @@ pub(crate) enum Reason {
     Duplicated,
     /// The device hands frames to tcpdump by itself, without sending them.
     OwnTap,
-    /// The device has no link type: frames are counted, and not written.
-    NoLinkType,
 }
 
 impl fmt::Display for Reason {
@@ -49,7 +47,6 @@ impl fmt::Display for Reason {
             Self::Stopped => "stopped at egress",
             Self::Duplicated => "duplicated by netem",
             Self::OwnTap => "the device's own tap",
-            Self::NoLinkType => "no link type",
         })
     }
 }
@@ -186,7 +183,7 @@ impl Rest {
                 let only = std::mem::take(&mut self.only[1]) as u64;
                 only > 0 && only == counts.duplicated
             }
-            Reason::OwnTap | Reason::NoLinkType => {
+            Reason::OwnTap => {
                 let only = std::mem::take(&mut self.only[1]);
                 only > 0 && only == found.theirs
             }

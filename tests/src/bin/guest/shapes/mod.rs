@@ -55,6 +55,8 @@ pub(crate) struct Row {
     kprobe: &'static [Reason],
     /// The same of `net_dev_queue`'s.
     queue: &'static [Reason],
+    /// The same of `net_dev_start_xmit`'s, which is tcpdump's own place.
+    xmit: &'static [Reason],
 }
 
 impl Row {
@@ -63,7 +65,20 @@ impl Row {
         Self::explained(name, space, device, &[], &[])
     }
 
-    /// Equal but for these reasons.
+    /// Different for what tcpdump or the device does, whatever the hook.
+    const fn never_equal(
+        name: &'static str,
+        space: usize,
+        device: &'static str,
+        reasons: &'static [Reason],
+    ) -> Self {
+        Self {
+            xmit: reasons,
+            ..Self::explained(name, space, device, reasons, reasons)
+        }
+    }
+
+    /// Equal where tcpdump listens, and before that but for these reasons.
     const fn explained(
         name: &'static str,
         space: usize,
@@ -80,6 +95,7 @@ impl Row {
             snaplen: None,
             kprobe,
             queue,
+            xmit: &[],
         }
     }
 

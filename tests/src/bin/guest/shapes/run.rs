@@ -66,7 +66,7 @@ pub(crate) fn run(scope: &str, is_wanted: &dyn Fn(&Shape) -> bool) -> Result<()>
             table.fail(one.shape);
         }
     }
-    for hook in Hook::all() {
+    for hook in Hook::with_xmit() {
         for one in ready.iter().filter(|one| one.counts.is_ok()) {
             for row in one.shape.rows {
                 match captures.judge(one, row, hook) {
@@ -84,7 +84,7 @@ pub(crate) fn run(scope: &str, is_wanted: &dyn Fn(&Shape) -> bool) -> Result<()>
         for row in shape.rows {
             table.cells.entry(row.name).or_insert_with(|| {
                 let not_here = |hook| (hook, NOT_HERE.to_owned());
-                Hook::all().into_iter().map(not_here).collect()
+                Hook::with_xmit().into_iter().map(not_here).collect()
             });
         }
     }
@@ -128,7 +128,7 @@ impl Table {
 
     fn fail(&mut self, shape: &Shape) {
         for row in shape.rows {
-            for hook in Hook::all() {
+            for hook in Hook::with_xmit() {
                 self.set(row, hook, "FAILED".into());
             }
         }

@@ -123,7 +123,7 @@ pub(super) const SHAPES: &[Shape] = &[
         smoke: false,
         rows: &[
             // libpcap doesn't know the device's type (769).
-            Row::explained("IPv4 in IPv6 (ip6tnl)", 0, "over6-a", HEADER, HEADER).least(7),
+            Row::never_equal("IPv4 in IPv6 (ip6tnl)", 0, "over6-a", HEADER).least(7),
             Row::equal("the cable below ip6tnl", 0, "over60").least(7),
         ],
         set_up: |scene| {
@@ -145,14 +145,7 @@ pub(super) const SHAPES: &[Shape] = &[
         needs: &[Need::Module("ip_gre")],
         smoke: true,
         rows: &[
-            Row::explained(
-                "GRE",
-                0,
-                "grip-a",
-                &[Reason::NoLinkType],
-                &[Reason::NoLinkType],
-            )
-            .least(7),
+            Row::never_equal("GRE", 0, "grip-a", HEADER).least(7),
             Row::equal("the cable below GRE", 0, "grip0").least(7),
         ],
         set_up: |scene| tunnel(scene, "grip", "type gre"),

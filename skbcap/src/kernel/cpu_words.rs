@@ -1,10 +1,11 @@
-//! Where each CPU keeps its `__preempt_count`, which tells whether it runs a task, a softirq or a
-//! hardware interrupt. x86-64.
+//! Where each CPU keeps the words that the programs look at: its `__preempt_count`, which tells
+//! whether it runs a task, a softirq or a hardware interrupt; and `current_kprobe` and
+//! `bpf_prog_active`, which tell whether it leaves kprobes out. x86-64.
 //!
-//! Owns the search for it, and the proof. Must not know: what the programs make of the value. What
-//! cannot be proved is not reported: the context is then recorded as unknown.
+//! Owns the search for them, and the proof. Must not know: what the programs make of the values.
+//! What cannot be proved is not reported: the context is then recorded as unknown.
 //!
-//! The variable is per-CPU: `__preempt_count` (5.10, 6.1, 6.15 and newer), or a member of
+//! The variables are per-CPU. The count is `__preempt_count` (5.10, 6.1, 6.15 and newer), or a member of
 //! `pcpu_hot` (6.2 to 6.14). Per-CPU variables of CPU `c` lie at `start + offset in the section +
 //! __per_cpu_offset[c]`, where `start` is `__per_cpu_start`: 0 up to 6.14, an address in the
 //! kernel's image since (`arch/x86/kernel/vmlinux.lds.S`). BTF tells the offsets in the section.
@@ -26,11 +27,20 @@ mod affinity;
 mod tests;
 
 /// The names that [`find`] wants to have been looked up.
-pub const SYMBOLS: &[&str] = &[PER_CPU_START, COUNT, HOT, END_OF_INIT_TEXT];
+pub const SYMBOLS: &[&str] = &[
+    PER_CPU_START,
+    COUNT,
+    HOT,
+    CURRENT_KPROBE,
+    BPF_PROG_ACTIVE,
+    END_OF_INIT_TEXT,
+];
 
 const PER_CPU_START: &str = "__per_cpu_start";
 const COUNT: &str = "__preempt_count";
 const HOT: &str = "pcpu_hot";
+const CURRENT_KPROBE: &str = "current_kprobe";
+const BPF_PROG_ACTIVE: &str = "bpf_prog_active";
 const END_OF_INIT_TEXT: &str = "_einittext";
 
 const SECTION: &str = ".data..percpu";
@@ -53,12 +63,19 @@ const MAX_PREEMPTION: u32 = 8;
 /// How often a value that does not fit is read again: the task may be due for rescheduling.
 const ATTEMPTS: usize = 8;
 
-/// Where each CPU keeps its count.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PreemptCounts {
-    /// CPU to address. CPUs that were offline are missing.
-    pub addresses: BTreeMap<u32, u64>,
+/// Where a CPU keeps the words that the programs look at; 0 where it isn't known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuWords {
+    /// The address of `__preempt_count`.
+    pub preempt_count: u64,
+    /// The address of `current_kprobe`: 0 on a kernel without kprobes.
+    pub current_kprobe: u64,
+    /// The address of `bpf_prog_active`.
+    pub bpf_prog_active: u64,
 }
+
+/// The words of each CPU. CPUs that were offline are missing.
+pub type AllCpuWords = BTreeMap<u32, CpuWords>;
 
 /// Why the counts are not known.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +104,7 @@ pub enum Unknown {
     },
 }
 
-/// Finds the counts of all CPUs of `online`, and proves them.
+/// Finds the words of all CPUs of `online`, and proves the counts among them.
 ///
 /// Minimum kernel: 5.10. An online CPU is asked by an interrupt; none is waited for.
 ///
@@ -99,16 +116,27 @@ pub fn find(
     symbols: &Symbols,
     online: &BTreeSet<u32>,
     peek: &mut impl Peek,
-) -> Result<PreemptCounts, Unknown> {
+) -> Result<AllCpuWords, Unknown> {
     let map = OwnMap::locate(btf, online, peek)?;
     let count = count_from_zero(btf, symbols, &map, peek)?;
-    let addresses = map
+    // Not there where there are no kprobes; the mark of one is then not doubted.
+    let mut other = |variable| from_zero(btf, symbols, &map, variable, peek).ok();
+    let [current_kprobe, bpf_prog_active] = [CURRENT_KPROBE, BPF_PROG_ACTIVE].map(&mut other);
+    let words: AllCpuWords = map
         .offsets
         .iter()
-        .map(|(&cpu, offset)| (cpu, offset.wrapping_add(count)))
+        .map(|(&cpu, offset)| {
+            let on = |address: u64| offset.wrapping_add(address);
+            let words = CpuWords {
+                preempt_count: on(count),
+                current_kprobe: current_kprobe.map_or(0, on),
+                bpf_prog_active: bpf_prog_active.map_or(0, on),
+            };
+            (cpu, words)
+        })
         .collect();
-    prove(&addresses, peek)?;
-    Ok(PreemptCounts { addresses })
+    prove(&words, peek)?;
+    Ok(words)
 }
 
 /// What a per-CPU map of our own tells.
@@ -153,16 +181,24 @@ fn count_from_zero(
         None
     };
     let (variable, within) = in_hot.map_or((COUNT, 0), |offset| (HOT, offset));
-    let address = match symbols.address(variable) {
-        Some(address) => address,
-        None => {
-            let place = btf
-                .variable(SECTION, variable)?
-                .ok_or(Unknown::NotListed(variable))?;
-            start(btf, symbols, map, peek)?.wrapping_add(place.offset.into())
-        }
-    };
-    Ok(address.wrapping_add(within.into()))
+    Ok(from_zero(btf, symbols, map, variable, peek)?.wrapping_add(within.into()))
+}
+
+/// A per-CPU variable's address less any CPU's offset.
+fn from_zero(
+    btf: &Btf,
+    symbols: &Symbols,
+    map: &OwnMap,
+    variable: &'static str,
+    peek: &mut impl Peek,
+) -> Result<u64, Unknown> {
+    if let Some(address) = symbols.address(variable) {
+        return Ok(address);
+    }
+    let place = btf
+        .variable(SECTION, variable)?
+        .ok_or(Unknown::NotListed(variable))?;
+    Ok(start(btf, symbols, map, peek)?.wrapping_add(place.offset.into()))
 }
 
 /// `__per_cpu_start`: listed, or 0, or looked for in the kernel's image a page at a time, since the
@@ -198,18 +234,18 @@ fn start(btf: &Btf, symbols: &Symbols, map: &OwnMap, peek: &mut impl Peek) -> Re
 ///
 /// The thread goes to two CPUs for that, and then back to all it may run on. Where it may run on
 /// one only, that one is not seen interrupted; its address comes from the same sum as all others'.
-fn prove(addresses: &BTreeMap<u32, u64>, peek: &mut impl Peek) -> Result<(), Unknown> {
+fn prove(words: &AllCpuWords, peek: &mut impl Peek) -> Result<(), Unknown> {
     let allowed = affinity::allowed()?;
     let _whole = affinity::RestoreAtEnd(allowed.clone());
-    for &here in addresses.keys().filter(|cpu| allowed.contains(cpu)).take(2) {
+    for &here in words.keys().filter(|cpu| allowed.contains(cpu)).take(2) {
         affinity::set(&BTreeSet::from([here]))?;
-        for (&cpu, &address) in addresses {
+        for (&cpu, words) in words {
             let place = if cpu == here {
                 Place::Task
             } else {
                 Place::Interrupt
             };
-            check(cpu, address, place, peek)?;
+            check(cpu, words.preempt_count, place, peek)?;
         }
     }
     Ok(())

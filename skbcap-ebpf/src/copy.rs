@@ -1,0 +1,464 @@
+//! A frame's bytes, from wherever they lie, into its record: the linear part, fragments, and the skbs
+//! of a `frag_list`.
+
+use core::ptr::read_volatile;
+
+use skbcap_common::{
+    Control, Flags,
+    control::{FRAGS_ROOM, MAX_FRAGS, Walk},
+};
+
+use crate::{
+    config::config,
+    maps::CONTROL,
+    memory::opaque,
+    skb::{Device, SharedInfo, Skb},
+    source::{ByAddress, Source, read},
+};
+
+const PAGE_SHIFT: u64 = 12;
+/// `sizeof(skb_frag_t)`, which the loader has checked.
+const FRAG_LEN: u64 = 16;
+const VLAN_TAG_LEN: u64 = 4;
+/// Where libpcap re-inserts a tag: behind the two addresses.
+const VLAN_OFFSET: u64 = 12;
+
+/// `ARPHRD_ETHER`: the devices whose frames can bear a VLAN tag.
+const ARPHRD_ETHER: u16 = 1;
+
+/// The most parts of one frame that are copied: the linear parts and fragments of an skb and of those
+/// in its `frag_list`, some in more than one chunk. GRO lists 64 skbs at the most
+/// (`UDP_GRO_CNT_MAX`, net/ipv4/udp_offload.c@6.12).
+const MAX_STEPS: usize = 160;
+
+/// What of an skb is to be copied.
+pub(crate) struct Plan {
+    /// Bytes of the frame as sent, an inserted VLAN tag included.
+    pub(crate) len: u64,
+    /// Bytes of it to copy.
+    pub(crate) want: u64,
+    tag: Option<u32>,
+}
+
+impl Plan {
+    /// Plans the copy of `skb`, sent through `device`.
+    #[inline(always)]
+    pub(crate) fn new(skb: &Skb, device: &Device) -> Self {
+        let linear = skb.len.wrapping_sub(skb.data_len);
+        let tag = match skb.vlan_tag {
+            Some(tag) if device.kind == ARPHRD_ETHER && u64::from(linear) >= VLAN_OFFSET => {
+                Some(tag)
+            }
+            _ => None,
+        };
+        let len = u64::from(skb.len) + if tag.is_some() { VLAN_TAG_LEN } else { 0 };
+        let snaplen = u64::from(config!(snaplen));
+        Self {
+            len,
+            want: if len < snaplen { len } else { snaplen },
+            tag,
+        }
+    }
+}
+
+/// What was copied.
+pub(crate) struct Copied {
+    pub(crate) len: u64,
+    pub(crate) flags: Flags,
+}
+
+/// Copies the frame's bytes to `to`, and says how many and what is missing.
+///
+/// # Safety
+///
+/// `to` has room for the snapshot length and one chunk more, and `control` is this CPU's own, with
+/// its busy mark set.
+#[inline(always)]
+pub(crate) unsafe fn copy<S: Source>(
+    to: *mut u8,
+    skb: &Skb,
+    shared_info: SharedInfo,
+    plan: &Plan,
+    control: *mut Control,
+    index: u32,
+) -> Copied {
+    if S::COPIES {
+        // SAFETY: the caller's promise.
+        let copied = unsafe { copy_whole::<S>(to, skb, plan) };
+        // What can't be read whole is copied as far as it can.
+        if let Some(copied) = copied {
+            return copied;
+        }
+    }
+    let chunk_len = u64::from(config!(chunk_len));
+    if plan.tag.is_none()
+        && skb.data_len <= skb.len
+        && plan.want <= u64::from(skb.len - skb.data_len)
+        && plan.want <= chunk_len
+    {
+        // SAFETY: a chunk at most.
+        return unsafe { copy_linear(to, skb, plan, chunk_len) };
+    }
+    // SAFETY: the caller's promise, handed on.
+    unsafe {
+        begin(to, skb, shared_info, plan, control);
+        let is_through = follow(to, control, index);
+        let walk = (&raw const (*control).walk).read_volatile();
+        // For the verifier: a record's length is made of it.
+        let len = opaque(walk.copied).min(config!(snaplen).into());
+        let mut flags = walk.flags as u32;
+        if len < walk.want {
+            flags |= if is_through {
+                walk.flag_behind as u32
+            } else {
+                Flags::CUT_UNREADABLE.0
+            };
+        } else if plan.want < plan.len {
+            flags |= Flags::CUT_SNAPLEN.0;
+        }
+        Copied {
+            len,
+            flags: Flags(flags),
+        }
+    }
+}
+
+/// As [`copy`], of a frame that the kernel can copy by itself, wherever its bytes lie.
+///
+/// # Safety
+///
+/// As [`copy`].
+#[inline(always)]
+unsafe fn copy_whole<S: Source>(to: *mut u8, skb: &Skb, plan: &Plan) -> Option<Copied> {
+    let snaplen = u64::from(config!(snaplen));
+    let mut flags = Flags::default();
+    let (mut from, mut at) = (0, 0);
+    if let Some(tag) = plan.tag {
+        // SAFETY: the loader gives a record room for 16 bytes at the least.
+        unsafe {
+            if !S::copy(skb.address, 0, to, VLAN_OFFSET) {
+                return None;
+            }
+            to.add(VLAN_OFFSET as usize).cast::<u32>().write(tag);
+        }
+        (from, at) = (VLAN_OFFSET, VLAN_OFFSET + VLAN_TAG_LEN);
+        flags = Flags::VLAN_INSERTED;
+    }
+    let len = opaque(plan.want.saturating_sub(at));
+    if len > snaplen {
+        return None;
+    }
+    // SAFETY: at most the snapshot length, behind at most 16 bytes: a chunk is as long as that,
+    // unless the snapshot length is shorter, and then nothing is left to copy behind a tag.
+    if len != 0 && !unsafe { S::copy(skb.address, from as u32, to.add(at as usize), len) } {
+        return None;
+    }
+    if plan.want < plan.len {
+        flags = flags.union(Flags::CUT_SNAPLEN);
+    }
+    Some(Copied {
+        len: plan.want,
+        flags,
+    })
+}
+
+/// As [`copy`], of a frame of which the linear part holds all that is wanted: one read.
+///
+/// # Safety
+///
+/// `to` has room for a chunk.
+#[inline(always)]
+unsafe fn copy_linear(to: *mut u8, skb: &Skb, plan: &Plan, chunk_len: u64) -> Copied {
+    let unreadable = Copied {
+        len: 0,
+        flags: Flags::CUT_UNREADABLE,
+    };
+    let len = opaque(plan.want);
+    // SAFETY: at most a chunk.
+    if len > chunk_len || !unsafe { read(to, len, skb.data) } {
+        return unreadable;
+    }
+    Copied {
+        len,
+        flags: if len < plan.len {
+            Flags::CUT_SNAPLEN
+        } else {
+            Flags::default()
+        },
+    }
+}
+
+/// Sets the walk to the frame's start, a VLAN tag already written.
+///
+/// # Safety
+///
+/// As [`copy`].
+#[inline(always)]
+unsafe fn begin(
+    to: *mut u8,
+    skb: &Skb,
+    shared_info: SharedInfo,
+    plan: &Plan,
+    control: *mut Control,
+) {
+    let mut walk = Walk {
+        want: plan.want,
+        copied: 0,
+        source: skb.data,
+        // Never below zero but in an skb that is none; then nothing is read.
+        remaining: u64::from(skb.len.saturating_sub(skb.data_len)),
+        next_frag: 0,
+        nr_frags: 0,
+        next_skb: 0,
+        flags: 0,
+        flag_behind: Flags::CUT_UNREADABLE.0.into(),
+    };
+    if let Some(tag) = plan.tag {
+        // The tag stands behind the two addresses: they are copied first and by themselves. A
+        // snapshot length that ends before or within the tag cuts it afterwards.
+        // SAFETY: the loader gives a record room for 16 bytes at the least. Addresses that can't
+        // be read end the walk, which begins anew at the same place and fails there too.
+        unsafe {
+            if read(to, VLAN_OFFSET, walk.source) {
+                to.add(VLAN_OFFSET as usize).cast::<u32>().write(tag);
+                walk.flags = Flags::VLAN_INSERTED.0.into();
+                walk.source += VLAN_OFFSET;
+                walk.remaining -= VLAN_OFFSET;
+                walk.copied = plan.want.min(VLAN_OFFSET + VLAN_TAG_LEN);
+            }
+        }
+    }
+    if skb.data_len != 0 {
+        // SAFETY: the caller's promise.
+        walk.nr_frags = unsafe { read_frags(control, skb.shared_info, shared_info) };
+        // What is behind a fragment that is not followed would stand in its place.
+        if walk.nr_frags == u64::from(shared_info.nr_frags()) {
+            walk.next_skb = shared_info.frag_list();
+        }
+        if shared_info.nr_frags() as usize > MAX_FRAGS {
+            walk.flag_behind = Flags::CUT_BOUND.0.into();
+        }
+    }
+    // SAFETY: this CPU's own, as the caller promises.
+    unsafe { (&raw mut (*control).walk).write_volatile(walk) }
+}
+
+/// Copies part after part, and returns whether it came to the end of what it follows: not if a part
+/// could not be read.
+///
+/// # Safety
+///
+/// As [`copy`].
+#[inline(always)]
+unsafe fn follow(to: *mut u8, control: *mut Control, index: u32) -> bool {
+    let snaplen = u64::from(config!(snaplen));
+    let chunk_len = u64::from(config!(chunk_len));
+    // SAFETY: for the whole walk: `control` is this CPU's own, as the caller promises.
+    let walk = unsafe { &raw mut (*control).walk };
+    let mut step = 0;
+    while step < MAX_STEPS {
+        step += 1;
+        // SAFETY: as above.
+        if unsafe { (&raw const (*walk).remaining).read_volatile() } == 0 {
+            // SAFETY: as above; `index` is that of `control`.
+            let next = unsafe { skbcap_next_part(index) };
+            if next != Next::Part as u64 {
+                return next == Next::End as u64;
+            }
+        }
+        // SAFETY: as above. Volatile, so that it comes from memory.
+        let Walk {
+            want,
+            copied,
+            source,
+            remaining,
+            ..
+        } = unsafe { walk.read_volatile() };
+        // Both bounds are looked at last and on opaque values: 5.10 forgets what it knew of a
+        // register that was spilled, and the compiler thinks the second one superfluous.
+        let len = opaque(remaining.min(want.wrapping_sub(copied)).min(chunk_len));
+        let at = opaque(copied);
+        if len > chunk_len || at > snaplen || copied >= want {
+            return true;
+        }
+        if len == 0 {
+            // An empty part.
+            continue;
+        }
+        // SAFETY: `at` is at most the snapshot length and `len` at most a chunk.
+        unsafe {
+            if !read(to.add(at as usize), len, source) {
+                return false;
+            }
+            (&raw mut (*walk).copied).write_volatile(copied + len);
+            (&raw mut (*walk).source).write_volatile(source + len);
+            (&raw mut (*walk).remaining).write_volatile(remaining - len);
+        }
+    }
+    // More parts than were ever seen: as good as too many fragments.
+    // SAFETY: as above.
+    unsafe { (&raw mut (*walk).flag_behind).write_volatile(Flags::CUT_BOUND.0.into()) };
+    true
+}
+
+/// What [`next_part`] came to.
+enum Next {
+    /// A part, at which the walk now is.
+    Part,
+    /// The end of all that is followed.
+    End,
+    /// A part that can't be read.
+    Unreadable,
+}
+
+/// [`next_part`] as a function of its own, which the verifier goes through once and not with each
+/// step: a global function, of a number (Linux 5.6, kernel/bpf/verifier.c:do_check_subprogs).
+///
+/// # Safety
+///
+/// `index` is that of a control block of this CPU, whose busy mark is set.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn skbcap_next_part(index: u32) -> u64 {
+    let Some(control) = CONTROL.get_ptr_mut(index) else {
+        return Next::Unreadable as u64;
+    };
+    // SAFETY: the caller's promise.
+    unsafe { next_part(control) as u64 }
+}
+
+/// Goes on to the next fragment, or to the next skb of the `frag_list`.
+///
+/// # Safety
+///
+/// `control` is this CPU's own, with its busy mark set.
+#[inline(always)]
+unsafe fn next_part(control: *mut Control) -> Next {
+    // SAFETY: as the caller promises; fragment `next_frag` was copied.
+    unsafe {
+        let walk = &raw mut (*control).walk;
+        let Walk {
+            next_frag,
+            nr_frags,
+            next_skb,
+            ..
+        } = walk.read_volatile();
+        if next_frag < nr_frags {
+            let (source, remaining) = fragment(control, next_frag);
+            if source == 0 {
+                return Next::Unreadable;
+            }
+            (&raw mut (*walk).source).write_volatile(source);
+            (&raw mut (*walk).remaining).write_volatile(remaining);
+            (&raw mut (*walk).next_frag).write_volatile(next_frag + 1);
+            return Next::Part;
+        }
+        if next_skb == 0 {
+            return Next::End;
+        }
+        next_in_list(control, next_skb)
+    }
+}
+
+/// Goes on to the skb at `address`, a member of the `frag_list`: its linear part first. What lies
+/// in a list of its own is not followed; the walk ends behind it.
+///
+/// # Safety
+///
+/// `control` is this CPU's own, with its busy mark set.
+#[inline(always)]
+unsafe fn next_in_list(control: *mut Control, address: u64) -> Next {
+    // SAFETY: as the caller promises; the skb that was read into the window before is not needed
+    // any more.
+    unsafe {
+        let Some(member) = ByAddress::skb(control, address) else {
+            return Next::Unreadable;
+        };
+        let (len, data_len): (u32, u32) = (
+            member.get(config!(layout.skb_len)),
+            member.get(config!(layout.skb_data_len)),
+        );
+        let end: u32 = member.get(config!(layout.skb_end));
+        let shared_info = member.get::<u64>(config!(layout.skb_head)) + u64::from(end);
+        let source: u64 = member.get(config!(layout.skb_data));
+        let failed = &mut 0;
+        let mut next: u64 = ByAddress::load(address, config!(layout.skb_next), failed);
+        let mut nr_frags = 0;
+        let walk = &raw mut (*control).walk;
+        if data_len != 0 {
+            let Some(info) = SharedInfo::read::<ByAddress>(shared_info, control) else {
+                return Next::Unreadable;
+            };
+            nr_frags = read_frags(control, shared_info, info);
+            if nr_frags != u64::from(info.nr_frags()) {
+                next = 0;
+            }
+            if info.frag_list() != 0 || info.nr_frags() as usize > MAX_FRAGS {
+                next = 0;
+                (&raw mut (*walk).flag_behind).write_volatile(Flags::CUT_BOUND.0.into());
+            }
+        }
+        (&raw mut (*walk).source).write_volatile(source);
+        (&raw mut (*walk).remaining).write_volatile(u64::from(len.saturating_sub(data_len)));
+        (&raw mut (*walk).next_frag).write_volatile(0);
+        (&raw mut (*walk).nr_frags).write_volatile(nr_frags);
+        (&raw mut (*walk).next_skb).write_volatile(next);
+        if *failed >> 63 != 0 || data_len > len {
+            return Next::Unreadable;
+        }
+        Next::Part
+    }
+}
+
+/// Copies an array of fragments into the control block, and returns how many can be walked.
+/// `address` is that of its `skb_shared_info`.
+///
+/// # Safety
+///
+/// `control` is this CPU's own, with its busy mark set.
+#[inline(always)]
+unsafe fn read_frags(control: *mut Control, address: u64, shared_info: SharedInfo) -> u64 {
+    let nr_frags = u64::from(shared_info.nr_frags()).min(MAX_FRAGS as u64);
+    let len = opaque(nr_frags * FRAG_LEN);
+    if len == 0 || len > size_of::<[u64; 2 * FRAGS_ROOM]>() as u64 {
+        return 0;
+    }
+    let from = address + u64::from(config!(layout.shared_info_frags));
+    // SAFETY: `frags` is at least as long as `len`.
+    let is_read = unsafe { read((&raw mut (*control).frags).cast(), len, from) };
+    if is_read { nr_frags } else { 0 }
+}
+
+/// The address and length of a fragment, from the copy in the control block. The address is 0 if
+/// the fragment is not in the direct map.
+///
+/// # Safety
+///
+/// `control` is this CPU's own, and fragment `index` was copied.
+#[inline(always)]
+unsafe fn fragment(control: *mut Control, index: u64) -> (u64, u64) {
+    // A mask, not a comparison: on 5.10 a bound is lost where the register is spilled in between.
+    let offset = (opaque(index) as usize & (FRAGS_ROOM - 1)) * FRAG_LEN as usize;
+    // SAFETY: masked to lie within the copy; the loader has checked that the fields lie in 16 bytes.
+    let (page, offset, len) = unsafe {
+        let frag = (&raw const (*control).frags).cast::<u8>().add(offset);
+        let field = |offset: u32| frag.add(offset as usize);
+        (
+            read_volatile(field(config!(layout.frag_page)).cast::<u64>()),
+            read_volatile(field(config!(layout.frag_offset)).cast::<u32>()),
+            read_volatile(field(config!(layout.frag_len)).cast::<u32>()),
+        )
+    };
+    let page_offset_base = config!(layout.page_offset_base);
+    let vmemmap_base = config!(layout.vmemmap_base);
+    let page_size_of = u64::from(config!(layout.page_size_of));
+    // Bit 0 marks a `net_iov`: memory of a device (include/net/netmem.h@6.10).
+    if page_offset_base == 0 || page < vmemmap_base || page & 1 != 0 || page_size_of == 0 {
+        return (0, len.into());
+    }
+    let frame_number = (page - vmemmap_base) / page_size_of;
+    (
+        page_offset_base + (frame_number << PAGE_SHIFT) + u64::from(offset),
+        len.into(),
+    )
+}

@@ -1,0 +1,346 @@
+//! How programs get at the kernel's structures: by addresses, or by pointers whose types the
+//! verifier knows.
+//!
+//! No access can fault: each is a `bpf_probe_read_kernel`, or a load that the verifier watches over
+//! and that reads zeros where nothing is mapped (`BPF_PROBE_MEM`).
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::{bpf_dynptr_read, bpf_get_current_task, bpf_probe_read_kernel};
+use skbcap_common::{
+    Control,
+    config::{SHARED_INFO_WINDOW, SKB_WINDOW},
+};
+
+use crate::{config::config, kfunc};
+
+/// Reads `len` bytes of kernel memory to `to`.
+///
+/// # Safety
+///
+/// `to` is writable for `len` bytes.
+#[inline(always)]
+pub(crate) unsafe fn read(to: *mut u8, len: u64, from: u64) -> bool {
+    // SAFETY: the caller's promise; an address that is not mapped makes the helper fail.
+    unsafe { bpf_probe_read_kernel(to.cast(), len as u32, from as *const _) == 0 }
+}
+
+/// Reads one plain integer, or an array of them: zeros where it can't be read. Then `failed` gets
+/// its highest bit, without a branch: the verifier would follow all that comes behind once more for
+/// each, with the zeros known.
+///
+/// # Safety
+///
+/// Any bytes are a `T`.
+#[inline(always)]
+unsafe fn read_value<T: Copy>(from: u64, failed: &mut u64) -> T {
+    // Not zeroed: that would be a call to `memset`.
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: `value` is as long as its type says. The helper writes all of it, zeros when it
+    // fails (`bpf_probe_read_kernel_common`, kernel/trace/bpf_trace.c@5.10).
+    unsafe {
+        let len = size_of::<T>() as u32;
+        let error = bpf_probe_read_kernel(value.as_mut_ptr().cast(), len, from as *const _);
+        *failed |= error as u64;
+        value.assume_init()
+    }
+}
+
+/// How a program gets at what it was handed.
+pub(crate) trait Source {
+    /// Whether [`Source::copy`] can work.
+    const COPIES: bool = false;
+    /// Whether the kprobe may leave frames to the tracepoint.
+    const DEFERS: bool = false;
+
+    /// The fields of the skb that the program was handed.
+    ///
+    /// # Safety
+    ///
+    /// `control` is this CPU's own, with its busy mark set.
+    unsafe fn skb(control: *mut Control, skb: u64) -> Option<Fields>;
+
+    /// The fields before the fragments of the `skb_shared_info` at `address`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Source::skb`].
+    unsafe fn shared_info(control: *mut Control, address: u64) -> Option<Fields>;
+
+    /// The integer at `address + offset`, or an array of them; a failure is added to `failed` as
+    /// its highest bit, and reads zeros. Without a branch: the verifier would follow all that
+    /// comes behind once more for each, with the zeros known.
+    ///
+    /// # Safety
+    ///
+    /// Any bytes are a `T`, and `address` came from this source.
+    unsafe fn load<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T;
+
+    /// The integer at `offset` of the structure at `address`, which is of the type `type_id`.
+    ///
+    /// # Safety
+    ///
+    /// Any bytes are a `T`.
+    unsafe fn field<T: Copy>(address: u64, _type_id: u32, offset: u32) -> T {
+        // SAFETY: the caller's promise.
+        unsafe { read_value(address + u64::from(offset), &mut 0) }
+    }
+
+    /// The four bytes at an address of the kernel's; zeros where it is 0 or can't be read.
+    fn word32(address: u64) -> u32;
+
+    /// As [`Source::word32`], whether any of eight bytes is not zero.
+    fn is_word64_set(address: u64) -> bool;
+
+    /// Copies the current task's name, 16 bytes.
+    ///
+    /// # Safety
+    ///
+    /// `to` can be written to.
+    unsafe fn comm(to: *mut [u64; 2]);
+
+    /// Copies `len` bytes of the skb that the program was handed, from `offset` on and wherever
+    /// they lie. Whether all of them could be read.
+    ///
+    /// # Safety
+    ///
+    /// `to` has room for `len` bytes.
+    unsafe fn copy(_skb: u64, _offset: u32, _to: *mut u8, _len: u64) -> bool {
+        false
+    }
+}
+
+/// By addresses: nothing is known of them, so every access is a helper's call. Every kernel.
+pub(crate) struct ByAddress;
+
+impl Source for ByAddress {
+    #[inline(always)]
+    unsafe fn skb(control: *mut Control, skb: u64) -> Option<Fields> {
+        let (begin, len) = (config!(layout.skb_begin), config!(layout.skb_window));
+        // SAFETY: the caller's promise.
+        let window = unsafe {
+            let words = &raw mut (*control).skb;
+            Window::read::<{ SKB_WINDOW / 8 }>(words, len, skb + u64::from(begin))?
+        };
+        // As far before the window as the window is behind the skb's start.
+        Some(Fields(window.wrapping_sub(begin as usize)))
+    }
+
+    #[inline(always)]
+    unsafe fn shared_info(control: *mut Control, address: u64) -> Option<Fields> {
+        let len = config!(layout.shared_info_frags);
+        // SAFETY: the caller's promise.
+        let window = unsafe {
+            let words = &raw mut (*control).shared_info;
+            Window::read::<{ SHARED_INFO_WINDOW / 8 }>(words, len, address)?
+        };
+        Some(Fields(window))
+    }
+
+    #[inline(always)]
+    unsafe fn load<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T {
+        // SAFETY: the caller's promise.
+        unsafe { read_value(address + u64::from(offset), failed) }
+    }
+
+    #[inline(always)]
+    fn word32(address: u64) -> u32 {
+        // SAFETY: any bytes are an integer.
+        unsafe { read_value(address, &mut 0) }
+    }
+
+    #[inline(always)]
+    fn is_word64_set(address: u64) -> bool {
+        // SAFETY: any bytes are an integer.
+        unsafe { read_value::<u64>(address, &mut 0) != 0 }
+    }
+
+    #[inline(always)]
+    unsafe fn comm(to: *mut [u64; 2]) {
+        // Half of what `bpf_get_current_comm` costs.
+        // SAFETY: the caller's promise; the helper writes the 16 bytes that it is told.
+        unsafe {
+            let comm = bpf_get_current_task() + u64::from(config!(layout.task_comm));
+            bpf_probe_read_kernel(to.cast(), 16, comm as *const _);
+        }
+    }
+}
+
+/// By the typed pointer that a BTF tracepoint is given, and what can be reached from there by plain
+/// loads; the rest by addresses. Every kernel.
+pub(crate) struct ByType;
+
+impl Source for ByType {
+    #[inline(always)]
+    unsafe fn skb(_control: *mut Control, skb: u64) -> Option<Fields> {
+        Some(Fields(skb as *const u8))
+    }
+
+    #[inline(always)]
+    unsafe fn shared_info(control: *mut Control, address: u64) -> Option<Fields> {
+        // SAFETY: the caller's promise.
+        unsafe { ByAddress::shared_info(control, address) }
+    }
+
+    #[inline(always)]
+    unsafe fn load<T: Copy>(address: u64, offset: u32, _failed: &mut u64) -> T {
+        Fields(address as *const u8).get(offset)
+    }
+
+    #[inline(always)]
+    fn word32(address: u64) -> u32 {
+        ByAddress::word32(address)
+    }
+
+    #[inline(always)]
+    fn is_word64_set(address: u64) -> bool {
+        ByAddress::is_word64_set(address)
+    }
+
+    #[inline(always)]
+    unsafe fn comm(to: *mut [u64; 2]) {
+        // SAFETY: the caller's promise.
+        unsafe { ByAddress::comm(to) }
+    }
+}
+
+/// By addresses that are cast to typed pointers, so that plain loads will do. Linux 6.2.
+pub(crate) struct ByCast;
+
+impl Source for ByCast {
+    const DEFERS: bool = true;
+
+    #[inline(always)]
+    unsafe fn field<T: Copy>(address: u64, type_id: u32, offset: u32) -> T {
+        Fields::cast(address, type_id).get(offset)
+    }
+
+    #[inline(always)]
+    unsafe fn skb(_control: *mut Control, skb: u64) -> Option<Fields> {
+        Some(Fields::cast(skb, config!(types.sk_buff)))
+    }
+
+    #[inline(always)]
+    unsafe fn shared_info(_control: *mut Control, address: u64) -> Option<Fields> {
+        Some(Fields::cast(address, config!(types.skb_shared_info)))
+    }
+
+    #[inline(always)]
+    unsafe fn load<T: Copy>(address: u64, offset: u32, _failed: &mut u64) -> T {
+        Fields(address as *const u8).get(offset)
+    }
+
+    #[inline(always)]
+    fn word32(address: u64) -> u32 {
+        Fields::cast(address, config!(types.word32)).get(0)
+    }
+
+    #[inline(always)]
+    fn is_word64_set(address: u64) -> bool {
+        Fields::cast(address, config!(types.word64)).get::<u64>(0) != 0
+    }
+
+    #[inline(always)]
+    unsafe fn comm(to: *mut [u64; 2]) {
+        // SAFETY: none is needed for the helper.
+        let task = Fields::cast(
+            unsafe { bpf_get_current_task() },
+            config!(types.task_struct),
+        );
+        // SAFETY: the caller's promise.
+        unsafe { to.write(task.get(config!(layout.task_comm))) }
+    }
+}
+
+/// As [`ByCast`], from the typed pointer that a BTF tracepoint is given, which the kernel trusts so
+/// far as to copy the frame's bytes itself. Linux 6.11.
+pub(crate) struct ByTrust;
+
+impl Source for ByTrust {
+    const COPIES: bool = true;
+
+    #[inline(always)]
+    unsafe fn skb(_control: *mut Control, skb: u64) -> Option<Fields> {
+        Some(Fields(skb as *const u8))
+    }
+
+    #[inline(always)]
+    unsafe fn shared_info(control: *mut Control, address: u64) -> Option<Fields> {
+        // SAFETY: the caller's promise.
+        unsafe { ByCast::shared_info(control, address) }
+    }
+
+    #[inline(always)]
+    unsafe fn load<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T {
+        // SAFETY: the caller's promise.
+        unsafe { ByCast::load(address, offset, failed) }
+    }
+
+    #[inline(always)]
+    fn word32(address: u64) -> u32 {
+        ByCast::word32(address)
+    }
+
+    #[inline(always)]
+    fn is_word64_set(address: u64) -> bool {
+        ByCast::is_word64_set(address)
+    }
+
+    #[inline(always)]
+    unsafe fn comm(to: *mut [u64; 2]) {
+        // SAFETY: the caller's promise.
+        unsafe { ByCast::comm(to) }
+    }
+
+    #[inline(always)]
+    unsafe fn copy(skb: u64, offset: u32, to: *mut u8, len: u64) -> bool {
+        let mut dynptr = MaybeUninit::<kfunc::Dynptr>::uninit();
+        // SAFETY: `dynptr` is written by the first call, as the verifier demands, or the second one
+        // fails; and the caller's promise.
+        unsafe {
+            kfunc::dynptr_from_skb(skb, dynptr.as_mut_ptr());
+            bpf_dynptr_read(to.cast(), len as u32, dynptr.as_ptr().cast(), offset, 0) == 0
+        }
+    }
+}
+
+/// The fields of a structure, wherever they lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields(*const u8);
+
+impl Fields {
+    /// The structure at `address`, of a type that the kernel's BTF has under that number.
+    #[inline(always)]
+    fn cast(address: u64, type_id: u32) -> Self {
+        // SAFETY: such a pointer is only ever loaded from, under the verifier's eyes.
+        Self(unsafe { kfunc::rdonly_cast(address, type_id) } as *const u8)
+    }
+
+    /// The integer at `offset`, or an array of them. The offset comes from the configuration: the
+    /// loader has checked that it lies within the structure and is aligned for its type.
+    #[inline(always)]
+    pub(crate) fn get<T: Copy>(self, offset: u32) -> T {
+        // SAFETY: within and aligned, as above; the verifier proves it once more.
+        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
+    }
+}
+
+/// A copy of a structure's first bytes, in the control block: together they would not fit the
+/// stack's 512 bytes, and here nothing has to be cleared first.
+struct Window;
+
+impl Window {
+    /// Copies `len` bytes from `from`, unless they are more than the window has.
+    ///
+    /// # Safety
+    ///
+    /// `words` is a field of this CPU's control block, whose busy mark is set.
+    #[inline(always)]
+    unsafe fn read<const N: usize>(words: *mut [u64; N], len: u32, from: u64) -> Option<*const u8> {
+        if len as usize > N * 8 {
+            return None;
+        }
+        // SAFETY: `len` is at most the window's length.
+        unsafe { read(words.cast(), len.into(), from) }.then_some(words.cast())
+    }
+}

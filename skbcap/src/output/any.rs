@@ -1,0 +1,62 @@
+//! Whichever output was asked for.
+
+use std::io::{self, Stdout};
+
+use skbcap_common::InterfaceDrops;
+
+use super::{Lines, Outcome, Pcapng, Sink};
+use crate::{decode::Frame, stats::Stats};
+
+/// One of the outputs. A choice that the compiler sees through, where a `dyn Sink` would end its
+/// view at each frame.
+#[derive(Debug)]
+pub enum AnySink {
+    /// `-w`.
+    Pcapng(Box<Pcapng>),
+    /// Without it.
+    Lines(Lines<Stdout>),
+}
+
+macro_rules! each {
+    ($self:ident, $sink:ident => $result:expr) => {
+        match $self {
+            Self::Pcapng($sink) => $result,
+            Self::Lines($sink) => $result,
+        }
+    };
+}
+
+impl Sink for AnySink {
+    #[inline]
+    fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
+        each!(self, sink => sink.frame(frame, wall_ns))
+    }
+
+    fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {
+        each!(self, sink => sink.clock_was_set(by_ns))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        each!(self, sink => sink.flush())
+    }
+
+    fn finish(&mut self, drops: &[InterfaceDrops], stats: &Stats, end_ns: u64) -> io::Result<()> {
+        each!(self, sink => sink.finish(drops, stats, end_ns))
+    }
+
+    fn lost(&self) -> u64 {
+        each!(self, sink => sink.lost())
+    }
+
+    fn is_live(&self) -> bool {
+        each!(self, sink => sink.is_live())
+    }
+
+    fn notices(&mut self) -> Vec<String> {
+        each!(self, sink => sink.notices())
+    }
+
+    fn summary(&self) -> Vec<String> {
+        each!(self, sink => sink.summary())
+    }
+}

@@ -1,0 +1,442 @@
+//! One capture file: its sections, the interfaces described in them, their counts.
+//!
+//! Knows which of an interface's frames it holds, and nothing of the other files of a capture.
+
+use std::{io, ops::Range};
+
+use super::{FileOutput, Origin, form::Form};
+use crate::account::{Account, Losses};
+use crate::interface::{Index, Interface, Interfaces, Seen};
+use crate::pcapng::{self, InterfaceId, LinkType, Packet, Section, Statistics, Writer};
+
+/// The description of what losses stand under whose interface nobody knows.
+pub(super) const UNKNOWN: &str = "interface not known";
+
+/// A capture file, or a pipe that is one.
+#[derive(Debug)]
+pub(super) struct CaptureFile {
+    writer: Writer<FileOutput>,
+    origin: Origin,
+    holds: Holds,
+    /// What stands in the file for each interface.
+    told: Vec<Told>,
+    /// The link type of the first interface in the file.
+    first: Option<LinkType>,
+    unreadable: Option<Unreadable>,
+    packets: u64,
+    /// Frames lost that the file's statistics so far tell of.
+    dropped: u64,
+    last_ns: u64,
+    has_failed: bool,
+}
+
+/// Which interfaces' frames a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// All.
+    All,
+    /// Those of one link type.
+    Only(LinkType),
+    /// Those of one link type; and it tells of losses whose link type nobody knows.
+    First(LinkType),
+}
+
+impl Holds {
+    fn holds(self, link_type: Option<LinkType>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(kind) => link_type == Some(kind),
+            Self::First(kind) => link_type.is_none_or(|link_type| link_type == kind),
+        }
+    }
+}
+
+/// Why libpcap, and so tcpdump, does not read the whole file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It has two link types.
+    TwoLinkTypes,
+    /// It describes two interfaces of raw IP, or one anew in another section. libpcap compares the
+    /// first one's link type as the number that it has in memory (`DLT_RAW`, 12) with the others'
+    /// as they are in the file (101): `pcap_ng_next_packet` in `sf-pcapng.c`, 1.10.
+    RawTwice,
+}
+
+/// What stands in the file for an interface.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    /// Its number in the current section, and the time from which it counts; `None` where it has no
+    /// description yet.
+    described: Option<(InterfaceId, u64)>,
+    /// Frames lost that the current section's frames tell of.
+    between: u64,
+    /// The interface's counts where the current section began.
+    captured: u64,
+    dropped: u64,
+}
+
+/// How a capture ended, as a file's last statistics tell it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End<'a> {
+    pub(super) account: &'a Account,
+    /// Frames lost whose interface is known.
+    pub(super) listed: u64,
+    pub(super) time_ns: u64,
+    /// What no file holds, in words.
+    pub(super) comments: &'a [String],
+}
+
+impl CaptureFile {
+    /// Begins a file. Nothing is written to `output` yet.
+    ///
+    /// # Errors
+    ///
+    /// When the snapshot length or a name in `origin` doesn't fit the format.
+    pub(super) fn new(
+        output: FileOutput,
+        origin: Origin,
+        snaplen: u32,
+        holds: Holds,
+    ) -> io::Result<Self> {
+        let writer = Writer::new(output, &section(&origin, None), snaplen).map_err(io_error)?;
+        Ok(Self {
+            writer,
+            origin,
+            holds,
+            told: Vec::new(),
+            first: None,
+            unreadable: None,
+            packets: 0,
+            dropped: 0,
+            last_ns: 0,
+            has_failed: false,
+        })
+    }
+
+    /// The number of the interface that a frame was just seen on, which is described now if it
+    /// wasn't yet in this section. All frames of an interface go into one file.
+    #[inline]
+    pub(super) fn interface(
+        &mut self,
+        interfaces: &Interfaces,
+        seen: &Seen,
+        link_type: LinkType,
+        start_ns: u64,
+    ) -> io::Result<InterfaceId> {
+        let slot = seen.index.as_usize();
+        let id = match self.told.get(slot) {
+            Some(Told {
+                described: Some((id, _)),
+                ..
+            }) => *id,
+            _ => self.describe(interfaces, seen.index, link_type, start_ns, "")?,
+        };
+        if seen.dropped != 0 {
+            self.told[slot].between += seen.dropped;
+        }
+        Ok(id)
+    }
+
+    /// Describes an interface. A `comment` tells why, where there is no frame of it.
+    #[cold]
+    fn describe(
+        &mut self,
+        interfaces: &Interfaces,
+        index: Index,
+        link_type: LinkType,
+        start_ns: u64,
+        comment: &str,
+    ) -> io::Result<InterfaceId> {
+        let slot = index.as_usize();
+        if slot >= self.told.len() {
+            self.told.resize(slot + 1, Told::default());
+        }
+        if let Some((id, _)) = self.told[slot].described {
+            return Ok(id);
+        }
+        let interface = interfaces.get(index);
+        let (name, description) = (interface.name.clone(), interface.description());
+        let id = self.write_description(name, description, link_type, comment)?;
+        match self.first {
+            Some(first) if first != link_type => {
+                self.unreadable = Some(Unreadable::TwoLinkTypes);
+            }
+            Some(LinkType::RAW) => self.unreadable = Some(Unreadable::RawTwice),
+            _ => self.first = Some(link_type),
+        }
+        self.told[slot].described = Some((id, start_ns));
+        Ok(id)
+    }
+
+    fn write_description(
+        &mut self,
+        name: String,
+        description: String,
+        link_type: LinkType,
+        comment: &str,
+    ) -> io::Result<InterfaceId> {
+        let result = self.writer.interface(&pcapng::Interface {
+            name,
+            description,
+            link_type,
+            os: self.origin.os.clone(),
+            filter: None,
+            comment: comment.to_owned(),
+        });
+        self.guard(result)
+    }
+
+    /// Writes a packet.
+    #[inline]
+    pub(super) fn packet(&mut self, packet: &Packet<'_>) -> io::Result<()> {
+        let result = self.writer.packet(packet);
+        self.guard(result)?;
+        self.packets += 1;
+        self.last_ns = packet.time_ns;
+        Ok(())
+    }
+
+    /// Begins another section, because the wall clock was set.
+    pub(super) fn clock_was_set(
+        &mut self,
+        interfaces: &Interfaces,
+        form: &Form,
+        by_ns: i64,
+    ) -> io::Result<()> {
+        let all = self.end_section(interfaces, form, self.last_ns);
+        self.write_statistics(&all)?;
+        let result = self.writer.new_section(&section(&self.origin, Some(by_ns)));
+        self.guard(result)
+    }
+
+    /// The counts of every interface that is described in this section, to be written.
+    fn end_section(
+        &mut self,
+        interfaces: &Interfaces,
+        form: &Form,
+        end_ns: u64,
+    ) -> Vec<Statistics> {
+        let mut all = Vec::new();
+        for (told, (_, interface)) in self.told.iter_mut().zip(interfaces.iter()) {
+            let Some((id, start_ns)) = told.described.take() else {
+                continue;
+            };
+            // Without a link type none of them was written.
+            let delivered = match form.link_type(interface) {
+                Some(_) => interface.captured - told.captured,
+                None => 0,
+            };
+            let dropped = interface.dropped - told.dropped;
+            let losses = Losses {
+                between: told.between,
+                after: dropped - told.between,
+            };
+            all.push(statistics(id, start_ns..end_ns, delivered, losses));
+            told.between = 0;
+            (told.captured, told.dropped) = (interface.captured, interface.dropped);
+        }
+        all
+    }
+
+    fn write_statistics(&mut self, all: &[Statistics]) -> io::Result<()> {
+        for statistics in all {
+            let result = self.writer.statistics(statistics);
+            self.guard(result)?;
+            self.dropped += statistics.dropped;
+        }
+        Ok(())
+    }
+
+    /// Describes the interfaces with losses that this section does not tell of yet: none of their
+    /// frames is in it.
+    fn describe_lost(
+        &mut self,
+        interfaces: &Interfaces,
+        form: &Form,
+        end_ns: u64,
+    ) -> io::Result<()> {
+        for (index, interface) in interfaces.iter() {
+            let link_type = form.link_type(interface);
+            let told = self.told.get(index.as_usize());
+            if self.holds.holds(link_type)
+                && interface.dropped > told.map_or(0, |told| told.dropped)
+            {
+                let why = why_without_frames(interface, link_type);
+                let link_type = link_type.unwrap_or_else(|| self.any_link_type());
+                self.describe(interfaces, index, link_type, end_ns, why)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// For an interface whose own is not known, and no frame's: one that makes the file no harder
+    /// to read.
+    fn any_link_type(&self) -> LinkType {
+        match self.holds {
+            Holds::All => self.first.unwrap_or(LinkType::ETHERNET),
+            Holds::Only(kind) | Holds::First(kind) => kind,
+        }
+    }
+
+    /// Writes out what there is.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let result = self.writer.flush();
+        self.guard(result)
+    }
+
+    /// Ends the file with its last statistics, and with them the account of the capture; unless it
+    /// has failed: then it ends where it could still be written.
+    pub(super) fn finish(
+        &mut self,
+        interfaces: &Interfaces,
+        form: &Form,
+        end: &End<'_>,
+    ) -> io::Result<()> {
+        if self.has_failed {
+            return Ok(());
+        }
+        let end_ns = end.time_ns.max(self.last_ns);
+        self.describe_lost(interfaces, form, end_ns)?;
+        let mut all = self.end_section(interfaces, form, end_ns);
+        let dropped = end.account.dropped().unwrap_or(u64::MAX);
+        let unlisted = match self.holds {
+            Holds::Only(_) => 0,
+            Holds::All | Holds::First(_) => dropped.saturating_sub(end.listed),
+        };
+        if unlisted > 0 || all.is_empty() {
+            let comment = if unlisted > 0 {
+                "frames lost before their interface was known, or of more interfaces than a CPU's \
+                 table of losses holds"
+            } else if self.packets > 0 {
+                "no frame was captured since the clock was set"
+            } else {
+                "no frame was captured"
+            };
+            let kind = self.any_link_type();
+            let id = self.write_description(String::new(), UNKNOWN.into(), kind, comment)?;
+            let losses = Losses {
+                between: 0,
+                after: unlisted,
+            };
+            all.push(statistics(id, end_ns..end_ns, 0, losses));
+        }
+        let told = self.dropped + all.iter().map(|one| one.dropped).sum::<u64>();
+        let account = Account {
+            captured: self.packets,
+            captured_elsewhere: end.account.captured.saturating_sub(self.packets),
+            dropped_elsewhere: dropped.saturating_sub(told),
+            ..*end.account
+        };
+        if let Some(first) = all.first_mut() {
+            first.comments.extend_from_slice(end.comments);
+        }
+        if let Some(last) = all.last_mut() {
+            last.comments.push(account.to_string());
+        }
+        self.write_statistics(&all)?;
+        self.flush()
+    }
+
+    /// After an error, leaves a file of whole blocks behind.
+    #[inline]
+    fn guard<T>(&mut self, result: Result<T, pcapng::Error>) -> io::Result<T> {
+        result.map_err(|error| self.failed(error))
+    }
+
+    #[cold]
+    fn failed(&mut self, error: pcapng::Error) -> io::Error {
+        if !self.has_failed {
+            self.has_failed = true;
+            let whole_len = self.writer.whole_len();
+            // That the file is not whole any more is worse than why.
+            if let Err(worse) = self.writer.get_mut().keep(whole_len) {
+                return worse;
+            }
+        }
+        io_error(error)
+    }
+
+    /// Whether there is something in the file that keeps tcpdump from reading it.
+    pub(super) fn unreadable(&self) -> Option<Unreadable> {
+        self.unreadable
+    }
+
+    /// Packets that were taken. After an error some of them are [lost](Self::lost).
+    pub(super) fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// After an error: packets that were taken and are not in the file after all.
+    pub(super) fn lost(&self) -> u64 {
+        self.writer.unwritten_packets()
+    }
+
+    /// What is written to.
+    pub(super) fn output(&self) -> &FileOutput {
+        self.writer.get_ref()
+    }
+}
+
+/// Statistics of an interface over a time, which tell of its losses if there were any.
+fn statistics(
+    interface: InterfaceId,
+    time_ns: Range<u64>,
+    delivered: u64,
+    losses: Losses,
+) -> Statistics {
+    let dropped = losses.between + losses.after;
+    Statistics {
+        interface,
+        start_ns: time_ns.start,
+        end_ns: time_ns.end,
+        received: delivered + dropped,
+        dropped,
+        delivered,
+        comments: (dropped > 0)
+            .then(|| losses.to_string())
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// Why an interface is described that has no frame in the section.
+fn why_without_frames(interface: &Interface, link_type: Option<LinkType>) -> &'static str {
+    match link_type {
+        Some(_) => "",
+        None if interface.captured == 0 => {
+            "every frame of it was lost: its name and its link type are not known"
+        }
+        None => "its frames have no link type in a capture file and were not written",
+    }
+}
+
+/// A section's header. `clock_set_by_ns` tells why it is not the first.
+fn section(origin: &Origin, clock_set_by_ns: Option<i64>) -> Section {
+    let mut comments = origin.comments.clone();
+    if let Some(by_ns) = clock_set_by_ns {
+        let (sign, magnitude) = if by_ns < 0 {
+            ('-', by_ns.unsigned_abs())
+        } else {
+            ('+', by_ns as u64)
+        };
+        comments.push(format!(
+            "the wall clock was set during the capture, by {sign}{}.{:09} s: this section's times \
+             are the new clock's, and go on from there",
+            magnitude / 1_000_000_000,
+            magnitude % 1_000_000_000,
+        ));
+    }
+    Section {
+        hardware: origin.hardware.clone(),
+        os: origin.os.clone(),
+        application: origin.application.clone(),
+        comments,
+    }
+}
+
+fn io_error(error: pcapng::Error) -> io::Error {
+    match error {
+        pcapng::Error::Io(error) => error,
+        other => io::Error::new(io::ErrorKind::InvalidData, other),
+    }
+}
