@@ -282,11 +282,21 @@ fn big4(scene: &mut Scene, size: u32, segments: u32) -> Result<()> {
 /// Room for frames of 512 KiB in both directions, and at least so many segments in each, were the
 /// guest never so slow. More than the device takes would be cut up before it.
 fn windows(scene: &Scene, segments: u32) -> Result<()> {
-    for space in [scene.a(), scene.b()] {
+    for (at, host) in [(0, 1), (1, 2)] {
+        let space = scene.space(at);
         space.sysctl("net/ipv4/tcp_wmem", "4096 8388608 16777216")?;
         space.sysctl("net/ipv4/tcp_rmem", "4096 8388608 16777216")?;
         space.sysctl("net/ipv4/tcp_limit_output_bytes", "16777216")?;
         space.sysctl("net/ipv4/tcp_min_tso_segs", &segments.to_string())?;
+        // From the start, before acknowledgements come: those of a slow guest are of little at a time.
+        let (device, other) = (format!("{}{at}", scene.name()), 3 - host);
+        let to = match scene.name().ends_with('6') {
+            true => format!("fd00::{other}/128"),
+            false => format!("10.0.0.{other}/32"),
+        };
+        space.ips(&format!(
+            "route add {to} dev {device} initcwnd 1000 initrwnd 1000"
+        ))?;
     }
     Ok(())
 }
