@@ -2,6 +2,7 @@
 //! This file owns the order of things: build, plan, boot, tell.
 
 mod cpio;
+mod exactness;
 mod host;
 pub(crate) mod icount;
 mod initramfs;
@@ -122,6 +123,12 @@ fn run(cache: &Cache, options: &Options, programs: &Programs, tests: Vec<Test>) 
     let names = KERNELS.map(|kernel| kernel.name);
     let kernels: Vec<usize> = host.systems.iter().map(|system| system.place).collect();
     let guests = plan::guests(&tests, &kernels, &names)?;
+    let mut dirs = Vec::new();
+    for guest in &guests {
+        let kernel = names[guest.kernel];
+        let tests = guest.tests.iter();
+        dirs.extend(tests.map(|test| (kernel, results_dir(kernel).join(&test.name))));
+    }
     let (alone, together): (Vec<_>, Vec<_>) =
         guests.into_iter().partition(|guest| guest.machine.alone);
     let mut count = Count::default();
@@ -130,6 +137,11 @@ fn run(cache: &Cache, options: &Options, programs: &Programs, tests: Vec<Test>) 
             break;
         }
         count.add(host.run_all(options, programs, guests, jobs)?);
+    }
+    // What guests measured is also what the document says.
+    if let Err(error) = exactness::check(&dirs, &names) {
+        println!("FAILED: {error:#}");
+        count.failed += 1;
     }
     Ok(count)
 }

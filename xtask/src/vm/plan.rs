@@ -15,6 +15,10 @@ pub(crate) struct Test {
     pub(crate) seconds: u32,
     /// `since=KERNEL`: the first kernel that has what it needs.
     pub(crate) since: Option<String>,
+    /// `on=KERNEL`: unless asked for by its name, it runs on this kernel only.
+    pub(crate) on: Option<String>,
+    /// `off=KERNEL`: unless asked for by its name, it doesn't run on this kernel.
+    pub(crate) off: Option<String>,
     /// The machine that it wants.
     pub(crate) machine: Machine,
 }
@@ -49,6 +53,8 @@ impl Test {
             name,
             seconds: SECONDS,
             since: None,
+            on: None,
+            off: None,
             machine,
         };
         for word in words {
@@ -57,6 +63,8 @@ impl Test {
             match key {
                 "seconds" => test.seconds = value.parse()?,
                 "since" => test.since = Some(value.to_owned()),
+                "on" => test.on = Some(value.to_owned()),
+                "off" => test.off = Some(value.to_owned()),
                 "append" => machine.append.push(value.to_owned()),
                 "smp" => machine.smp = Some(value.parse()?),
                 "memory" => machine.memory = Some(value.parse()?),
@@ -78,7 +86,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Test>> {
 
 /// The tests whose names begin as asked; all when nothing is asked. Those that
 /// count instructions are measurements, and those named `soak_` take hours:
-/// they run only when asked for.
+/// they run only when asked for. What is asked for runs on every kernel that it
+/// can run on.
 pub(crate) fn select(tests: Vec<Test>, asked: &[String]) -> Result<Vec<Test>> {
     let fits = |test: &Test| {
         if asked.is_empty() {
@@ -97,7 +106,13 @@ pub(crate) fn select(tests: Vec<Test>, asked: &[String]) -> Result<Vec<Test>> {
             "no test's name begins with {begin}; `cargo xtask vm --list` names them"
         );
     }
-    Ok(tests.into_iter().filter(fits).collect())
+    let mut tests: Vec<Test> = tests.into_iter().filter(fits).collect();
+    if !asked.is_empty() {
+        for test in &mut tests {
+            (test.on, test.off) = (None, None);
+        }
+    }
+    Ok(tests)
 }
 
 /// A guest to boot.
@@ -127,6 +142,11 @@ pub(crate) fn guests(tests: &[Test], kernels: &[usize], names: &[&str]) -> Resul
                 if kernel < since {
                     continue;
                 }
+            }
+            let name = names[kernel];
+            if test.on.as_deref().is_some_and(|on| on != name) || test.off.as_deref() == Some(name)
+            {
+                continue;
             }
             let shared = guests[first..]
                 .iter_mut()
@@ -185,6 +205,25 @@ mod tests {
         assert_eq!(tests.len(), 1);
         assert_eq!(tests[0].seconds, 9);
         assert!(select(parse(LIST).unwrap(), &["nothing".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_long_test_runs_on_one_kernel_unless_it_is_asked_for() {
+        const LIST: &str = "all on=6.1\nsome off=6.1\n";
+        let run = |asked: &[String]| -> Vec<String> {
+            let tests = select(parse(LIST).unwrap(), asked).unwrap();
+            let guests = guests(&tests, &[0, 1], &["5.10", "6.1"]).unwrap();
+            let names = |guest: &super::Guest| {
+                let kernel = guest.kernel;
+                let tests = guest.tests.iter();
+                tests
+                    .map(move |test| format!("{kernel} {}", test.name))
+                    .collect::<Vec<_>>()
+            };
+            guests.iter().flat_map(names).collect()
+        };
+        assert_eq!(run(&[]), ["0 some", "1 all"]);
+        assert_eq!(run(&["all".to_owned()]), ["0 all", "1 all"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use rustix::process::Signal;
 use skbcap_tests::capture::{self, Packet};
 use skbcap_tests::compare::{Some3, compare};
 
@@ -13,7 +14,7 @@ use crate::program::{Program, out};
 use crate::skbcap::{Done, Hook, Skbcap};
 
 /// tcpdump hands over what is in its ring once a second; at its end it does not.
-const LAST_BLOCK: Duration = Duration::from_millis(1200);
+pub(crate) const LAST_BLOCK: Duration = Duration::from_millis(1200);
 
 /// A device to compare on.
 #[derive(Clone, Copy)]
@@ -23,12 +24,15 @@ pub(crate) struct Point<'a> {
 }
 
 /// One tcpdump, of what leaves by one device.
-struct Tcpdump {
+pub(crate) struct Tcpdump {
     program: Program,
     device: String,
     inode: u64,
-    file: PathBuf,
+    pub(crate) file: PathBuf,
 }
+
+/// KiB of the ring of a tcpdump that is one of a few.
+const BUFFER_KIB: u32 = 65536;
 
 /// All that capture at once.
 pub(crate) struct Beside {
@@ -55,7 +59,7 @@ impl Beside {
     pub(crate) fn start(points: &[Point<'_>], words: &str) -> Result<Self> {
         let mut tcpdumps = Vec::new();
         for point in points {
-            tcpdumps.push(Tcpdump::launch(point)?);
+            tcpdumps.push(Tcpdump::launch(point, BUFFER_KIB, None)?);
         }
         let mut skbcaps = Vec::new();
         for hook in Hook::with_xmit() {
@@ -64,7 +68,7 @@ impl Beside {
             skbcaps.push((hook, Skbcap::launch(points[0].space, &name, &words)?));
         }
         for tcpdump in &mut tcpdumps {
-            tcpdump.program.wait_stderr("listening on")?;
+            tcpdump.listen()?;
         }
         let listening = |(hook, skbcap): (Hook, Skbcap)| Ok((hook, skbcap.listen()?));
         let skbcaps = skbcaps.into_iter().map(listening).collect::<Result<_>>()?;
@@ -78,7 +82,7 @@ impl Beside {
             tcpdump: Vec::new(),
             skbcap: Vec::new(),
         };
-        for mut tcpdump in self.tcpdumps {
+        for tcpdump in self.tcpdumps {
             outcome.tcpdump.push(tcpdump.stop()?);
         }
         for (hook, skbcap) in self.skbcaps {
@@ -89,12 +93,17 @@ impl Beside {
 }
 
 impl Tcpdump {
-    fn launch(point: &Point<'_>) -> Result<Self> {
+    /// Starts it; it need not listen yet.
+    pub(crate) fn launch(point: &Point<'_>, buffer_kib: u32, snaplen: Option<u32>) -> Result<Self> {
         let Point { space, device } = point;
         let name = format!("tcpdump-{}-{device}", space.name());
         let file = out(&format!("{name}.pcap"));
-        let mut command = words_of("tcpdump -n -Z root -B 65536 --nano -i");
-        command.arg(device).arg("-w").arg(&file);
+        let mut command = words_of("tcpdump -n -Z root --nano");
+        command.arg("-B").arg(buffer_kib.to_string());
+        if let Some(snaplen) = snaplen {
+            command.arg("-s").arg(snaplen.to_string());
+        }
+        command.arg("-i").arg(device).arg("-w").arg(&file);
         if *device != "lo" {
             // On loopback it would see nothing: what leaves comes in there.
             command.args(["-Q", "out"]);
@@ -107,19 +116,37 @@ impl Tcpdump {
         })
     }
 
-    fn stop(&mut self) -> Result<Seen> {
-        let status = self.program.interrupt()?;
+    /// Waits until it listens.
+    pub(crate) fn listen(&mut self) -> Result<()> {
+        self.program.wait_stderr("listening on").map(drop)
+    }
+
+    /// Has it end; [`LAST_BLOCK`] before that its last frames must be in its ring.
+    pub(crate) fn interrupt(&self) -> Result<()> {
+        self.program.signal(Signal::INT)
+    }
+
+    fn stop(self) -> Result<Seen> {
+        self.interrupt()?;
+        let (device, inode, file) = (self.device.clone(), self.inode, self.file.clone());
+        self.finish()?;
+        Ok(Seen {
+            device,
+            inode,
+            packets: capture::read_pcap(&file)?,
+        })
+    }
+
+    /// Waits for its end, which must be a good one, without losses.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        let status = self.program.wait()?;
         let said = self.program.stderr()?;
         ensure!(status.success(), "tcpdump ended with {status}:\n{said}");
         ensure!(
             said.contains("\n0 packets dropped by kernel"),
             "tcpdump lost packets:\n{said}"
         );
-        Ok(Seen {
-            device: self.device.clone(),
-            inode: self.inode,
-            packets: capture::read_pcap(&self.file)?,
-        })
+        Ok(())
     }
 }
 

@@ -23,6 +23,7 @@ mod missed;
 mod program;
 mod recordings;
 mod report;
+mod shapes;
 mod skbcap;
 mod soak;
 mod stress;
@@ -109,6 +110,8 @@ const TESTS: &[Test] = &[
     ),
     ("wallclock", "seconds=180", clock::wallclock),
     ("clock_step", "seconds=180", clock::clock_step),
+    ("shapes", "seconds=600 memory=4096 on=6.12", shapes::all),
+    ("some_shapes", "seconds=180 off=6.12", shapes::some),
     ("stress_stopped", "seconds=180", stress::stress_stopped),
     ("stress_sender", "seconds=180", stress::stress_sender),
     (
