@@ -68,20 +68,23 @@ pub(crate) fn main(cache: &Cache, with_guests: bool) -> Result<bool> {
             ])
             .env("RUSTDOCFLAGS", "-Dwarnings"))
     });
+    let mut guests = Count::default();
     if with_guests {
         println!("\n== tests in guests");
         let begun = Instant::now();
         match vm::all(cache) {
-            Ok(guests) => {
-                count.add(guests);
+            Ok(ended) => {
+                guests.add(ended);
                 println!("== tests in guests: {:.0} s", begun.elapsed().as_secs_f64());
             }
             Err(error) => {
-                count.failed += 1;
+                guests.failed += 1;
                 println!("== tests in guests: FAILED: {error:#}");
             }
         }
+        step("instructions a frame", &mut || vm::icount::gate(cache));
     }
+    count.add(guests);
     println!("\n{} passed, {} failed", count.passed, count.failed);
     Ok(count.failed == 0)
 }

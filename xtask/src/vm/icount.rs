@@ -1,16 +1,19 @@
 //! `cargo xtask icount`: measurements in instructions, which a noisy machine
-//! does not blur. The tests measure; this only gives them a guest whose
-//! nanosecond is an instruction, and shows what they print.
+//! does not blur. The tests measure; this gives them a guest whose nanosecond
+//! is an instruction, shows what they print, and holds it against the
+//! committed figures.
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
+use super::cost::{FILE, Figures, KERNEL};
 use super::plan;
 use super::programs::Programs;
 use super::results_dir;
 use crate::cache::Cache;
 use crate::kernels::KERNELS;
+use crate::repository;
 
 /// What can be asked for.
 #[derive(clap::Args)]
@@ -19,17 +22,48 @@ pub(crate) struct Options {
     #[arg(
         long = "kernel",
         value_name = "KERNEL",
-        default_values_t = ["6.12".to_owned()],
+        default_values_t = [KERNEL.to_owned()],
         value_parser = KERNELS.map(|kernel| kernel.name)
     )]
     kernels: Vec<String>,
+    /// Write docs/cost.tsv anew instead of comparing with it
+    #[arg(long)]
+    bless: bool,
     /// Measurements to run, or beginnings of their names
-    #[arg(value_name = "TEST", default_values_t = ["icount_".to_owned()])]
+    #[arg(
+        value_name = "TEST",
+        default_values_t = ["icount_write".to_owned(), "icount_capture".to_owned()]
+    )]
     tests: Vec<String>,
 }
 
-/// Runs the measurements. `false`: one failed.
+/// Runs the measurements. `false`: one failed, or a frame costs more than it may.
 pub(crate) fn main(cache: &Cache, options: &Options) -> Result<bool> {
+    let Some(measured) = measure(cache, options)? else {
+        return Ok(false);
+    };
+    if options.bless {
+        bless(measured).map(|()| true)
+    } else {
+        compare(&measured)
+    }
+}
+
+/// What continuous integration asks for: the shortest measurement.
+pub(crate) fn gate(cache: &Cache) -> Result<()> {
+    let options = Options {
+        kernels: vec![KERNEL.to_owned()],
+        bless: false,
+        tests: vec!["icount_gate".to_owned()],
+    };
+    let measured = measure(cache, &options)?.context("the measurement failed")?;
+    ensure!(!measured.is_empty(), "nothing was measured");
+    ensure!(compare(&measured)?, "a frame costs too much");
+    Ok(())
+}
+
+/// Runs the measurements and shows what they print. `None`: one failed.
+fn measure(cache: &Cache, options: &Options) -> Result<Option<Figures>> {
     // As users build it: the guests' usual profile is made for quick links.
     let programs = Programs::build("release")?;
     let tests = plan::select(programs.tests()?, &options.tests)?;
@@ -43,13 +77,52 @@ pub(crate) fn main(cache: &Cache, options: &Options) -> Result<bool> {
         ..super::Options::all()
     };
     let count = super::run(cache, &run, &programs, tests.clone())?;
+    let mut measured = Figures::default();
     for kernel in &options.kernels {
         for test in &tests {
             println!("{kernel} {}", test.name);
             // Without a log, its failure has been told.
             let log = fs::read_to_string(results_dir(kernel).join(&test.name).join("log"));
-            print!("{}", log.unwrap_or_default());
+            let log = log.unwrap_or_default();
+            print!("{log}");
+            if kernel == KERNEL {
+                measured.update(Figures::of_log(&log)?);
+            }
         }
     }
-    Ok(count.failed == 0)
+    Ok((count.failed == 0).then_some(measured))
+}
+
+fn committed() -> Result<Figures> {
+    let text = fs::read_to_string(repository().join(FILE));
+    Figures::parse(&text.with_context(|| format!("cannot read {FILE}"))?)
+}
+
+fn compare(measured: &Figures) -> Result<bool> {
+    let judgement = committed()?.judge(measured);
+    for line in &judgement.lines {
+        println!("{line}");
+    }
+    if judgement.failed {
+        println!(
+            "a frame costs more than {FILE} says: make it cheaper, or say why it must be so in \
+             the commit that has what `cargo xtask icount --bless` writes"
+        );
+    }
+    Ok(!judgement.failed)
+}
+
+fn bless(measured: Figures) -> Result<()> {
+    ensure!(
+        !measured.is_empty(),
+        "nothing was measured that {FILE} has: it is of kernel {KERNEL}, by icount_capture"
+    );
+    // Those that this measurement does not have stay; the first time there are none.
+    let mut figures = match fs::exists(repository().join(FILE))? {
+        true => committed()?,
+        false => Figures::default(),
+    };
+    figures.update(measured);
+    fs::write(repository().join(FILE), figures.text())
+        .with_context(|| format!("cannot write {FILE}"))
 }

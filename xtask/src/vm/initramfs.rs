@@ -22,6 +22,7 @@ const PROGRAMS: &[&str] = &[
     "bin/busybox",
     "bin/chrt",
     "bin/dash",
+    "bin/dumpcap",
     "bin/iperf3",
     "bin/kmod",
     "bin/nsenter",

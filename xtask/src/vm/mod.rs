@@ -1,6 +1,7 @@
 //! `cargo xtask vm`: the guest tests on every kernel, in virtual machines.
 //! This file owns the order of things: build, plan, boot, tell.
 
+mod cost;
 mod cpio;
 mod exactness;
 mod host;

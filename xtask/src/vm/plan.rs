@@ -85,13 +85,14 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Test>> {
 }
 
 /// The tests whose names begin as asked; all when nothing is asked. Those that
-/// count instructions are measurements, and those named `soak_` take hours:
-/// they run only when asked for. What is asked for runs on every kernel that it
-/// can run on.
+/// count instructions are measurements, those named `native_` measure a host,
+/// and those named `soak_` take hours: they run only when asked for. What is
+/// asked for runs on every kernel that it can run on.
 pub(crate) fn select(tests: Vec<Test>, asked: &[String]) -> Result<Vec<Test>> {
     let fits = |test: &Test| {
         if asked.is_empty() {
-            !test.machine.icount && !test.name.starts_with("soak_")
+            let special = ["native_", "soak_"];
+            !test.machine.icount && !special.iter().any(|begin| test.name.starts_with(begin))
         } else {
             asked
                 .iter()
@@ -172,7 +173,8 @@ mod tests {
     use super::{guests, parse, select};
 
     const LIST: &str = "boot\nload alone smp=1\nlock append=lockdown=integrity append=quiet\n\
-                        netkit since=6.12\nicount_send alone seconds=9\nsoak_all alone\n";
+                        netkit since=6.12\nicount_send alone seconds=9\nsoak_all alone\n\
+                        native_all\n";
 
     #[test]
     fn tests_that_want_the_same_machine_share_a_guest() {

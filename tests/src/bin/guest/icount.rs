@@ -1,4 +1,4 @@
-//! What a captured packet costs, in instructions: skbcap beside tcpdump, in one run.
+//! What a captured packet costs, in instructions: skbcap beside tcpdump and dumpcap, in one run.
 //!
 //! One processor whose nanosecond is one instruction (`cargo xtask icount`). A packet's cost is all
 //! that the machine executes from the first send to the last, interrupts and the capturing process
@@ -16,12 +16,36 @@ use crate::lab::{Pair, Space, words_of};
 use crate::program::{Program, out};
 use crate::skbcap::{Hook, Skbcap, command};
 
-/// Payloads: frames of 64 and of 1514 bytes.
-const SIZES: [usize; 2] = [22, 1472];
-/// Frames measured at a time.
-const FRAMES: usize = 4000;
-/// Frames before them, so that caches and buffers are there.
-const WARM_UP: usize = 300;
+/// Frames of one length.
+#[derive(Clone, Copy)]
+struct Size {
+    /// Bytes of UDP payload, 42 less than the frame has.
+    payload: usize,
+    /// Frames measured.
+    frames: usize,
+    /// Frames before them, so that caches and buffers are there.
+    warm_up: usize,
+}
+
+/// The longest is what IPv4 can carry, in one piece: the cable takes it.
+const SIZES: [Size; 3] = [
+    Size {
+        payload: 22,
+        frames: 4000,
+        warm_up: 300,
+    },
+    Size {
+        payload: 1472,
+        frames: 4000,
+        warm_up: 300,
+    },
+    Size {
+        payload: 65_507,
+        frames: 400,
+        warm_up: 100,
+    },
+];
+
 /// Each is measured so often, by turns.
 const ROUNDS: usize = 3;
 /// tcpdump hands over what is in its ring once a second; skbcap far more often. Idle time passes
@@ -33,12 +57,22 @@ const IDLE: Duration = Duration::from_millis(2500);
 enum Who {
     Nobody,
     Tcpdump,
+    Dumpcap,
     Skbcap(Hook),
 }
 
-const ALL: [Who; 4] = [
+/// All that stand in the table.
+const ALL: [Who; 5] = [
     Who::Nobody,
     Who::Tcpdump,
+    Who::Dumpcap,
+    Who::Skbcap(Hook::Queue),
+    Who::Skbcap(Hook::Kprobe),
+];
+
+/// What the committed figures are of.
+const SKBCAP: [Who; 3] = [
+    Who::Nobody,
     Who::Skbcap(Hook::Queue),
     Who::Skbcap(Hook::Kprobe),
 ];
@@ -48,6 +82,7 @@ impl fmt::Display for Who {
         match self {
             Self::Nobody => f.write_str("nobody"),
             Self::Tcpdump => f.write_str("tcpdump"),
+            Self::Dumpcap => f.write_str("dumpcap"),
             Self::Skbcap(hook) => write!(f, "skbcap --hook {hook}"),
         }
     }
@@ -64,34 +99,22 @@ struct Cost {
 
 /// The table of docs/performance.md.
 pub(crate) fn icount_capture() -> Result<()> {
-    let pair = Pair::new("icount")?;
-    // Addressed to nobody there: dropped at once and not answered.
-    pair.a
-        .ip("neigh replace 10.0.0.2 lladdr 02:00:00:00:00:03 dev va nud permanent")?;
-    let mut costs = [[[Cost::default(); ROUNDS]; SIZES.len()]; ALL.len()];
-    for round in 0..ROUNDS {
-        for (who, costs) in ALL.into_iter().zip(&mut costs) {
-            let measured = measure(&pair.a, who)?;
-            for (costs, cost) in costs.iter_mut().zip(measured) {
-                costs[round] = cost;
-            }
-        }
-    }
+    let costs = rounds("icount", &ALL, &SIZES, ROUNDS)?;
     for (place, size) in SIZES.into_iter().enumerate() {
-        let of = |who: usize| median(costs[who][place]);
+        let of = |who: usize| median(&costs[who][place]);
         let nobody = of(0).all;
         let tcpdump = of(1).all - nobody;
         println!(
-            "\nframes of {} bytes, {FRAMES} of them, median of {ROUNDS}",
-            size + 42
+            "\nframes of {} bytes, {} of them, median of {ROUNDS}",
+            size.payload + 42,
+            size.frames
         );
         println!("capturing               | instructions | of tcpdump's | in the process | spread");
         println!("nobody (the whole send) | {nobody:12.0} |              |                |");
         for (number, who) in ALL.into_iter().enumerate().skip(1) {
             let cost = of(number);
-            let all = costs[number][place].map(|cost| cost.all);
-            let spread = all.iter().fold(f64::MIN, |most, &cost| most.max(cost))
-                - all.iter().fold(f64::MAX, |least, &cost| least.min(cost));
+            let all = costs[number][place].iter().map(|cost| cost.all);
+            let spread = all.clone().fold(f64::MIN, f64::max) - all.fold(f64::MAX, f64::min);
             println!(
                 "{:23} | {:12.0} | {:12.2} | {:14.0} | {spread:6.0}",
                 who.to_string(),
@@ -101,26 +124,72 @@ pub(crate) fn icount_capture() -> Result<()> {
             );
         }
     }
+    println!();
+    tell(&ALL, &SIZES, &costs);
     Ok(())
 }
 
+/// Only what docs/cost.tsv has, and once: few minutes, for continuous integration.
+pub(crate) fn icount_gate() -> Result<()> {
+    let sizes = &SIZES[..2];
+    tell(&SKBCAP, sizes, &rounds("gate", &SKBCAP, sizes, 1)?);
+    Ok(())
+}
+
+/// Of each who captures, of each size, the cost in each round.
+type Costs = Vec<Vec<Vec<Cost>>>;
+
+fn rounds(name: &str, all: &[Who], sizes: &[Size], rounds: usize) -> Result<Costs> {
+    let pair = Pair::new(name)?;
+    // Addressed to nobody there: dropped at once and not answered.
+    pair.a
+        .ip("neigh replace 10.0.0.2 lladdr 02:00:00:00:00:03 dev va nud permanent")?;
+    pair.b.ip("link set dev vb mtu 65535")?;
+    pair.a.ip("link set dev va mtu 65535")?;
+    let mut costs = vec![vec![Vec::new(); sizes.len()]; all.len()];
+    for _ in 0..rounds {
+        for (&who, costs) in all.iter().zip(&mut costs) {
+            let measured = measure(&pair.a, who, sizes)?;
+            for (costs, cost) in costs.iter_mut().zip(measured) {
+                costs.push(cost);
+            }
+        }
+    }
+    Ok(costs)
+}
+
+/// Prints skbcap's costs in the form that `cargo xtask icount` holds against docs/cost.tsv: hook,
+/// bytes of a frame, instructions.
+fn tell(all: &[Who], sizes: &[Size], costs: &Costs) {
+    for (who, costs_of_who) in all.iter().zip(costs) {
+        let Who::Skbcap(hook) = who else {
+            continue;
+        };
+        for (place, size) in sizes.iter().enumerate() {
+            let cost = median(&costs_of_who[place]).all - median(&costs[0][place]).all;
+            println!("cost\t{hook}\t{}\t{cost:.0}", size.payload + 42);
+        }
+    }
+}
+
 /// The median of all, and what belongs to it.
-fn median(mut costs: [Cost; ROUNDS]) -> Cost {
+fn median(costs: &[Cost]) -> Cost {
+    let mut costs = costs.to_vec();
     costs.sort_by(|a, b| a.all.total_cmp(&b.all));
-    costs[ROUNDS / 2]
+    costs[costs.len() / 2]
 }
 
 /// Starts a capture, sends, and ends it: everything must have been captured.
-fn measure(space: &Space, who: Who) -> Result<[Cost; SIZES.len()]> {
-    let sent = SIZES.len() * (WARM_UP + FRAMES);
+fn measure(space: &Space, who: Who, sizes: &[Size]) -> Result<Vec<Cost>> {
+    let sent: usize = sizes.iter().map(|size| size.warm_up + size.frames).sum();
     match who {
-        Who::Nobody => send_all(space, None),
+        Who::Nobody => send_all(space, sizes, None),
         Who::Tcpdump => {
             let file = out("tcpdump.pcap");
             let mut words = words_of("tcpdump -n -Z root -B 65536 -i va -w");
             let mut program = space.start("tcpdump", words.arg(&file))?;
             program.wait_stderr("listening on")?;
-            let costs = send_all(space, Some(&program))?;
+            let costs = send_all(space, sizes, Some(&program))?;
             ensure!(program.interrupt()?.success(), "tcpdump failed");
             let said = program.stderr()?;
             ensure!(
@@ -131,10 +200,26 @@ fn measure(space: &Space, who: Who) -> Result<[Cost; SIZES.len()]> {
             std::fs::remove_file(file)?;
             Ok(costs)
         }
+        Who::Dumpcap => {
+            let file = out("dumpcap.pcapng");
+            let mut words = words_of("dumpcap -q -p -B 64 -i va -w");
+            let mut program = space.start("dumpcap", words.arg(&file))?;
+            // Written once it captures.
+            program.wait_stderr("File: ")?;
+            let costs = send_all(space, sizes, Some(&program))?;
+            ensure!(program.interrupt()?.success(), "dumpcap failed");
+            let said = program.stderr()?;
+            ensure!(
+                said.contains(&format!("{sent}/0 ")),
+                "dumpcap did not capture {sent} packets:\n{said}"
+            );
+            std::fs::remove_file(file)?;
+            Ok(costs)
+        }
         Who::Skbcap(hook) => {
-            let mut command = command(&format!("--debug --hook {hook}"));
+            let mut command = command(&format!("--debug -B 65536 --hook {hook}"));
             let skbcap = Skbcap::launch_with(space, &hook.to_string(), &mut command)?.listen()?;
-            let costs = send_all(space, Some(&skbcap.program))?;
+            let costs = send_all(space, sizes, Some(&skbcap.program))?;
             let file = skbcap.file.clone();
             let done = skbcap.stop()?;
             let count = done.capture.packets.len();
@@ -149,28 +234,28 @@ fn measure(space: &Space, who: Who) -> Result<[Cost; SIZES.len()]> {
 }
 
 /// Sends frames of each size.
-fn send_all(space: &Space, capturing: Option<&Program>) -> Result<[Cost; SIZES.len()]> {
+fn send_all(space: &Space, sizes: &[Size], capturing: Option<&Program>) -> Result<Vec<Cost>> {
     space.within(|| {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.connect("10.0.0.2:9")?;
-        let mut costs = [Cost::default(); SIZES.len()];
-        for (size, cost) in SIZES.into_iter().zip(&mut costs) {
-            let payload = vec![0x5a; size];
+        let mut costs = Vec::new();
+        for size in sizes {
+            let payload = vec![0x5a; size.payload];
             let send = |frames| (0..frames).try_for_each(|_| socket.send(&payload).map(drop));
-            send(WARM_UP)?;
+            send(size.warm_up)?;
             sleep(IDLE);
             let before = executed(capturing)?;
             let start = Instant::now();
-            send(FRAMES)?;
+            send(size.frames)?;
             let all = start.elapsed();
             let at_end = executed(capturing)?;
             sleep(IDLE);
             let after = executed(capturing)?;
-            let each = |ns: u64| ns as f64 / FRAMES as f64;
-            *cost = Cost {
+            let each = |ns: u64| ns as f64 / size.frames as f64;
+            costs.push(Cost {
                 all: each(all.as_nanos() as u64 + after - at_end),
                 capturing: each(after - before),
-            };
+            });
         }
         Ok(costs)
     })

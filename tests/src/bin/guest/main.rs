@@ -156,9 +156,10 @@ const TESTS: &[Test] = &[
         "alone seconds=300",
         write_cost::icount_write,
     ),
+    ("icount_gate", "alone seconds=300", icount::icount_gate),
     (
         "icount_capture",
-        "alone seconds=900",
+        "alone seconds=1200",
         icount::icount_capture,
     ),
 ];
