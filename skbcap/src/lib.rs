@@ -21,6 +21,7 @@ pub mod order;
 pub mod output;
 pub mod pcapng;
 pub mod print;
+pub mod read;
 pub mod recording;
 pub mod ring;
 pub mod signals;
