@@ -11,6 +11,7 @@ pub mod config;
 pub mod decode;
 pub mod diff;
 pub mod escape;
+pub mod filter;
 pub mod geometry;
 pub mod interface;
 mod json;
