@@ -14,13 +14,12 @@ mod explain;
 mod fields;
 mod json;
 mod layers;
-mod read;
 mod relation;
 mod segments;
 mod table;
 mod text;
 
+pub use crate::read::{Capture, Frame, Interface, NotACapture, Trouble, TroubleKind};
 pub use compare::{Options, Report, Skew, compare};
 pub use explain::{Explanation, Pair, Segmented, explain};
-pub use read::{Capture, Frame, Interface, NotACapture, Trouble, TroubleKind};
 pub use relation::{Difference, Differences, FieldDiff, Relation};

@@ -2,7 +2,7 @@
 //!
 //! Source: draft-ietf-opsawg-pcap, "PCAP Capture File Format".
 
-use super::{Capture, Frame, Interface, TroubleKind, snaplen};
+use super::{Frame, Interface, Packet, TroubleKind, Visitor, Walk, snaplen};
 use crate::pcapng::LinkType;
 use crate::pcapng::raw::ByteOrder;
 
@@ -13,19 +13,20 @@ const FRAME_HEADER: usize = 16;
 const MAX_FRAME_LEN: u32 = 128 << 20;
 
 /// Reads a whole file; whether it is one of this format.
-pub(super) fn read<'a>(bytes: &'a [u8], capture: &mut Capture<'a>) -> bool {
+pub(super) fn read<'a, V: Visitor<'a>>(bytes: &'a [u8], walk: &mut Walk<'_, V>) -> bool {
     let Some((order, ns_per_tick)) = format(bytes) else {
         return false;
     };
     let Some(header) = bytes.get(..FILE_HEADER) else {
         let missing = (FILE_HEADER - bytes.len()) as u64;
-        capture.found(0, TroubleKind::Truncated { missing });
+        walk.found(0, TroubleKind::Truncated { missing });
         return true;
     };
     // The upper half of the link type's field tells of checksums.
     let link_type = order.u32(header, 20).unwrap_or_default() as u16;
     let snaplen = snaplen(order.u32(header, 16).unwrap_or_default());
-    capture.interfaces.push(Interface {
+    walk.visitor.other(header);
+    walk.interface(Interface {
         name: None,
         link_type: LinkType(link_type),
         snaplen,
@@ -41,27 +42,34 @@ pub(super) fn read<'a>(bytes: &'a [u8], capture: &mut Capture<'a>) -> bool {
         let (Some(seconds), Some(ticks), Some(captured), Some(len)) =
             (field(0), field(1), field(2), field(3))
         else {
-            capture.found(offset, missing(FRAME_HEADER));
+            walk.found(offset, missing(FRAME_HEADER));
             break;
         };
         if captured > MAX_FRAME_LEN {
-            capture.found(offset, TroubleKind::FrameLength(captured));
+            walk.found(offset, TroubleKind::FrameLength(captured));
             break;
         }
         let end = FRAME_HEADER + captured as usize;
         let Some(data) = rest.get(FRAME_HEADER..end) else {
-            capture.found(offset, missing(end));
+            walk.found(offset, missing(end));
             break;
         };
         let time_ns = u64::from(seconds) * 1_000_000_000 + u64::from(ticks) * ns_per_tick;
-        capture.push(Frame {
-            number: 0,
-            time_ns,
-            interface: 0,
-            len,
-            data,
-            comment: None,
-        });
+        let packet = Packet {
+            frame: Frame {
+                number: 0,
+                time_ns,
+                interface: 0,
+                len,
+                data,
+                comment: None,
+            },
+            flags: 0,
+            block: &rest[..end],
+        };
+        if walk.packet(packet).is_break() {
+            break;
+        }
         at += end;
     }
     true

@@ -1,7 +1,13 @@
-//! A capture of any kind becomes frames.
+//! A capture file of any program becomes frames: one after the other ([`walk`]), or all together
+//! ([`Capture`]).
+//!
+//! Borrows everything from the file's bytes. Knows formats, and nothing of what frames are wanted
+//! for.
 
 mod pcap;
 mod pcapng;
+
+use std::ops::ControlFlow;
 
 use crate::pcapng::LinkType;
 use crate::pcapng::raw::BrokenKind;
@@ -88,6 +94,91 @@ pub enum TroubleKind {
 #[error("neither a pcap nor a pcapng file: it begins with {0:02x?}")]
 pub struct NotACapture(pub Vec<u8>);
 
+/// A frame with what else its file says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// The frame.
+    pub frame: Frame<'a>,
+    /// Its [`epb_flags`](crate::pcapng::epb_flags); 0 if the file doesn't say, as a pcap never does.
+    pub flags: u32,
+    /// The block, or the record, that it lies in, whole.
+    pub block: &'a [u8],
+}
+
+/// Takes what is in a file, in the file's order.
+pub trait Visitor<'a> {
+    /// A frame; [`ControlFlow::Break`] if no more are wanted.
+    fn packet(&mut self, packet: Packet<'a>) -> ControlFlow<()>;
+
+    /// An interface, which a later [`Frame::interface`] counts from 0 over all sections.
+    fn interface(&mut self, interface: Interface);
+
+    /// The bytes of what is no frame: a pcap's header, a pcapng's other blocks. An interface's
+    /// description comes here, and then to [`Visitor::interface`].
+    fn other(&mut self, _block: &'a [u8]) {}
+
+    /// Something that could not be read.
+    fn trouble(&mut self, trouble: Trouble);
+}
+
+/// Walks over a pcap (times in micro- or nanoseconds) or a pcapng file, of either byte order.
+///
+/// # Errors
+///
+/// If the file's first bytes are no capture's. Whatever is wrong later goes to
+/// [`Visitor::trouble`].
+pub fn walk<'a, V: Visitor<'a>>(bytes: &'a [u8], visitor: &mut V) -> Result<(), NotACapture> {
+    let mut walk = Walk {
+        visitor,
+        interfaces: 0,
+        frames: 0,
+    };
+    if pcapng::read(bytes, &mut walk) || pcap::read(bytes, &mut walk) {
+        return Ok(());
+    }
+    Err(NotACapture(bytes[..bytes.len().min(4)].to_vec()))
+}
+
+/// A visitor, and how far the file was walked.
+struct Walk<'v, V> {
+    visitor: &'v mut V,
+    interfaces: usize,
+    frames: u64,
+}
+
+impl<'a, V: Visitor<'a>> Walk<'_, V> {
+    fn found(&mut self, offset: u64, what: TroubleKind) {
+        self.visitor.trouble(Trouble { offset, what });
+    }
+
+    fn interface(&mut self, interface: Interface) {
+        self.interfaces += 1;
+        self.visitor.interface(interface);
+    }
+
+    /// Hands on a packet, numbered.
+    fn packet(&mut self, mut packet: Packet<'a>) -> ControlFlow<()> {
+        self.frames += 1;
+        packet.frame.number = self.frames;
+        self.visitor.packet(packet)
+    }
+}
+
+impl<'a> Visitor<'a> for Capture<'a> {
+    fn packet(&mut self, packet: Packet<'a>) -> ControlFlow<()> {
+        self.frames.push(packet.frame);
+        ControlFlow::Continue(())
+    }
+
+    fn interface(&mut self, interface: Interface) {
+        self.interfaces.push(interface);
+    }
+
+    fn trouble(&mut self, trouble: Trouble) {
+        self.trouble.get_or_insert(trouble);
+    }
+}
+
 impl<'a> Capture<'a> {
     /// Reads a pcap (times in micro- or nanoseconds) or a pcapng file, of either byte order.
     ///
@@ -97,10 +188,8 @@ impl<'a> Capture<'a> {
     /// [`Capture::trouble`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, NotACapture> {
         let mut capture = Self::default();
-        if pcapng::read(bytes, &mut capture) || pcap::read(bytes, &mut capture) {
-            return Ok(capture);
-        }
-        Err(NotACapture(bytes[..bytes.len().min(4)].to_vec()))
+        walk(bytes, &mut capture)?;
+        Ok(capture)
     }
 
     /// The interface of a frame of this capture.
@@ -117,15 +206,6 @@ impl<'a> Capture<'a> {
             .map(|interface| interface.snaplen)
             .min()
             .unwrap_or(u32::MAX)
-    }
-
-    fn found(&mut self, offset: u64, what: TroubleKind) {
-        self.trouble.get_or_insert(Trouble { offset, what });
-    }
-
-    fn push(&mut self, frame: Frame<'a>) {
-        let number = self.frames.len() as u64 + 1;
-        self.frames.push(Frame { number, ..frame });
     }
 }
 

@@ -1,0 +1,11 @@
+//! Filter expressions: pcap-filter(7), compiled by libpcap, run by us.
+//!
+//! Owns the way from an expression's text to a program for each link type. Attaches nothing and
+//! reads no files.
+
+pub mod cbpf;
+mod expression;
+mod libpcap;
+
+pub use expression::{Expression, FilterError, Filters};
+pub use libpcap::{CompileError, Libpcap, Missing};
