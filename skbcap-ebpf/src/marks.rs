@@ -225,7 +225,7 @@ unsafe extern "C" fn skbcap_judge_mark(cpu: u32) -> u64 {
 #[inline(always)]
 fn set_of(control: *mut Control, mark: u64) -> *mut u64 {
     let first = opaque((mark_set(mark) * MARK_WAYS) as u64) as usize
-        & (skbcap_common::control::MARK_SETS - 1) * MARK_WAYS;
+        & ((skbcap_common::control::MARK_SETS - 1) * MARK_WAYS);
     // SAFETY: a multiple of a set's length, below the table's.
     unsafe { (&raw mut (*control).marks).cast::<u64>().add(first) }
 }

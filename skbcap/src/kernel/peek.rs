@@ -1,7 +1,7 @@
 //! Kernel memory, read through the set-up program: one request, one run by hand, one answer.
 //!
 //! Owns the mailbox that the program and userspace share. Must not know: what lies at an address
-//! ([`super::page_base`], [`super::preempt_count`] do).
+//! ([`super::page_base`], [`super::cpu_words`] do).
 //!
 //! Minimum kernel: 5.10 (`BPF_PROG_TEST_RUN` of a raw tracepoint program).
 
