@@ -2,6 +2,8 @@
 //! virtual machine. Builds and runs what measures; docs/performance.md says
 //! what the figures mean.
 
+mod native;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 
+use crate::cache::Cache;
 use crate::repository;
 use crate::run::run;
 
@@ -40,14 +43,23 @@ pub(crate) enum Bench {
         #[arg(long, default_value_t = 21)]
         times: usize,
     },
+    /// The time of skbcap's program for a frame, beside an empty one and a bare
+    /// copy; the processor time of skbcap, tcpdump and dumpcap, and what they
+    /// leave to the sender; as root
+    Native(native::Options),
+    /// Frames lost at rising rates by skbcap and by tcpdump, with equal
+    /// buffers; as root
+    Drops(native::Options),
 }
 
 /// Builds and measures.
-pub(crate) fn main(bench: &Bench) -> Result<()> {
+pub(crate) fn main(cache: &Cache, bench: &Bench) -> Result<()> {
     match bench {
         Bench::Writer { directory } => writer(directory.clone()),
         Bench::Instructions => instructions(),
         Bench::Start { times } => start(*times),
+        Bench::Native(options) => native::run(cache, options, "native_cost"),
+        Bench::Drops(options) => native::run(cache, options, "native_drops"),
     }
 }
 

@@ -92,7 +92,7 @@ fn perform(task: Task) -> Result<bool> {
         Task::Ebpf { check: true } => ebpf::check(&cache).map(|()| true),
         Task::Vm(options) => vm::main(&cache, &options),
         Task::Icount(options) => vm::icount::main(&cache, &options),
-        Task::Bench(bench) => bench::main(&bench).map(|()| true),
+        Task::Bench(bench) => bench::main(&cache, &bench).map(|()| true),
         Task::Soak(options) => vm::soak::main(&cache, &options),
         Task::DiffBench(options) => diff_bench::main(&options).map(|()| true),
         Task::Test { no_vm } => ci::main(&cache, !no_vm),

@@ -63,7 +63,16 @@ impl Btf {
     ///
     /// [`BtfError::Corrupt`].
     pub fn has_typedef(&self, name: &str) -> Result<bool, BtfError> {
-        Ok(self.by_name(&self.typedefs, name)?.is_some())
+        Ok(self.typedef(name)?.is_some())
+    }
+
+    /// The typedef of that name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`BtfError::Corrupt`].
+    pub fn typedef(&self, name: &str) -> Result<Option<TypeId>, BtfError> {
+        self.by_name(&self.typedefs, name)
     }
 
     /// Whether there is a function of that name: one that fentry could attach to.

@@ -20,6 +20,7 @@ mod life;
 mod limits;
 mod link_types;
 mod missed;
+mod native;
 mod program;
 mod recordings;
 mod report;
@@ -162,6 +163,8 @@ const TESTS: &[Test] = &[
         "alone seconds=1200",
         icount::icount_capture,
     ),
+    ("native_cost", "alone", native::native_cost),
+    ("native_drops", "alone", native::native_drops),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,197 @@
+//! The two programs beside which skbcap's is measured, and how long programs ran.
+//!
+//! Assembled by hand, so that nothing is in them but what they are to measure. What the kernel
+//! wants is in include/uapi/linux/bpf.h.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+use anyhow::{Context, Result, ensure};
+use skbcap::kernel::btf::Btf;
+use skbcap::kernel::load::QUEUE_TRACEPOINT;
+
+/// `BPF_MAP_CREATE`, `BPF_PROG_LOAD`, `BPF_RAW_TRACEPOINT_OPEN`, `BPF_ENABLE_STATS`.
+const MAP_CREATE: libc::c_long = 0;
+const PROG_LOAD: libc::c_long = 5;
+const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+const ENABLE_STATS: libc::c_long = 32;
+
+/// `BPF_MAP_TYPE_ARRAY`, `BPF_PROG_TYPE_TRACING`, `BPF_TRACE_RAW_TP`, `BPF_PSEUDO_MAP_VALUE`,
+/// `BPF_FUNC_probe_read_kernel`.
+const ARRAY: u32 = 2;
+const TRACING: u32 = 26;
+const TRACE_RAW_TP: u32 = 23;
+const PSEUDO_MAP_VALUE: u8 = 2;
+const PROBE_READ_KERNEL: i32 = 113;
+
+/// Room for the longest frame that is read.
+const VALUE_BYTES: u32 = 16 << 10;
+
+/// What a program does when a frame comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Does {
+    /// Nothing.
+    Nothing,
+    /// Reads so many bytes from where the frame begins, always to the same place.
+    Read(u32),
+}
+
+/// A program at skbcap's tracepoint, of skbcap's type; taken away when dropped.
+pub(crate) struct Attached {
+    program: OwnedFd,
+    _link: OwnedFd,
+    /// Where it reads to.
+    _map: OwnedFd,
+}
+
+/// While it lives, the kernel takes the time of each program's runs.
+pub(crate) struct Stats(#[expect(dead_code, reason = "it counts while it is open")] OwnedFd);
+
+/// How often a program ran, and how long altogether.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Runs {
+    pub(crate) count: u64,
+    pub(crate) ns: u64,
+}
+
+impl Stats {
+    pub(crate) fn enable() -> Result<Self> {
+        // BPF_STATS_RUN_TIME.
+        let fd = bpf(ENABLE_STATS, &[0]).context("the kernel does not time programs")?;
+        Ok(Self(fd))
+    }
+}
+
+impl Runs {
+    /// Those of a process's program, from what `/proc` says of its descriptors. It has one.
+    pub(crate) fn of_process(pid: u32) -> Result<Self> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+            let text = fs::read_to_string(entry?.path())?;
+            if text.contains("\nrun_cnt:") {
+                found.push(Self::parse(&text)?);
+            }
+        }
+        ensure!(
+            found.len() == 1,
+            "process {pid} has {} programs",
+            found.len()
+        );
+        Ok(found[0])
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let number = |key: &str| -> Result<u64> {
+            let value = text.lines().find_map(|line| line.strip_prefix(key));
+            let value = value.with_context(|| format!("no {key} in {text}"))?;
+            Ok(value.trim().parse()?)
+        };
+        Ok(Self {
+            count: number("run_cnt:")?,
+            ns: number("run_time_ns:")?,
+        })
+    }
+
+    /// What came since.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            count: self.count - before.count,
+            ns: self.ns - before.ns,
+        }
+    }
+
+    pub(crate) fn ns_each(self) -> f64 {
+        self.ns as f64 / self.count as f64
+    }
+}
+
+/// One instruction: code, registers, offset, immediate.
+fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> u64 {
+    let [low, high] = offset.to_le_bytes();
+    let [a, b, c, d] = immediate.to_le_bytes();
+    u64::from_le_bytes([code, to | from << 4, low, high, a, b, c, d])
+}
+
+impl Attached {
+    pub(crate) fn new(btf: &Btf, does: Does) -> Result<Self> {
+        // Type, bytes of a key, bytes of a value, entries.
+        let map = bpf(MAP_CREATE, &words([ARRAY, 4, VALUE_BYTES, 1])).context("no map")?;
+        let mut code = Vec::new();
+        if let Does::Read(bytes) = does {
+            ensure!(bytes <= VALUE_BYTES, "{bytes} bytes are too many");
+            let data = i16::try_from(btf.member("sk_buff", "data")?.byte_offset())?;
+            code.extend([
+                // r1: the tracepoint's arguments; r3: the first one's `data`.
+                instruction(0x79, 3, 1, 0, 0),
+                instruction(0x79, 3, 3, data, 0),
+                // r1: the map's value, in two instructions.
+                instruction(0x18, 1, PSEUDO_MAP_VALUE, 0, map.as_raw_fd()),
+                instruction(0, 0, 0, 0, 0),
+                instruction(0xb7, 2, 0, 0, bytes.cast_signed()),
+                instruction(0x85, 0, 0, 0, PROBE_READ_KERNEL),
+            ]);
+        }
+        code.extend([instruction(0xb7, 0, 0, 0, 0), instruction(0x95, 0, 0, 0, 0)]);
+        let typedef = format!("btf_trace_{QUEUE_TRACEPOINT}");
+        let place = btf.typedef(&typedef)?;
+        let place = place.with_context(|| format!("this kernel has no {typedef}"))?;
+        let license = c"GPL";
+        let mut attribute = [0u64; 15];
+        attribute[..3].copy_from_slice(&[
+            u64::from(TRACING) | (code.len() as u64) << 32,
+            code.as_ptr() as u64,
+            license.as_ptr() as u64,
+        ]);
+        // expected_attach_type is at byte 68, attach_btf_id at 108.
+        attribute[8] = u64::from(TRACE_RAW_TP) << 32;
+        attribute[13] = u64::from(place.number()) << 32;
+        let program = bpf(PROG_LOAD, &attribute).context("the kernel refused a program")?;
+        // No name: that of the type says where.
+        let link = bpf(RAW_TRACEPOINT_OPEN, &[0, program.as_raw_fd() as u64]);
+        Ok(Self {
+            _link: link.context("the kernel did not attach a program")?,
+            program,
+            _map: map,
+        })
+    }
+
+    pub(crate) fn runs(&self) -> Result<Runs> {
+        let path = format!("/proc/self/fdinfo/{}", self.program.as_raw_fd());
+        Runs::parse(&fs::read_to_string(path)?)
+    }
+}
+
+fn words([a, b, c, d]: [u32; 4]) -> [u64; 2] {
+    [
+        u64::from(a) | u64::from(b) << 32,
+        u64::from(c) | u64::from(d) << 32,
+    ]
+}
+
+/// A call of bpf(2) that gives a descriptor.
+fn bpf(command: libc::c_long, attribute: &[u64]) -> io::Result<OwnedFd> {
+    #[expect(
+        unsafe_code,
+        reason = "aya loads no program that is not in an object file"
+    )]
+    // SAFETY: the kernel reads that many bytes of the attribute, and what its addresses lead to:
+    // instructions and a license, which live as long as the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            attribute.as_ptr(),
+            size_of_val(attribute),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    #[expect(
+        unsafe_code,
+        reason = "a descriptor comes as a number from the system call"
+    )]
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(result as i32) })
+}
