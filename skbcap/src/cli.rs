@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::diff::Difference;
 
+const FILES: &str = "Reading files";
 const OUTPUT: &str = "Output";
 const CAPTURE: &str = "What to capture";
 const KERNEL: &str = "Kernel";
@@ -23,6 +24,7 @@ Examples:
   skbcap -c 100 -w out.pcapng        stop by itself after 100 frames
   skbcap -w - | wireshark -k -i -    watch live in Wireshark
   skbcap --netns all -i any          every network namespace, containers too
+  skbcap -r out.pcapng tcp port 443  print what a capture holds, filtered
   skbcap --check                     what this machine offers, and what it lacks
   skbcap diff out.pcapng dump.pcap   whether two captures hold the same frames
   skbcap verify out.pcapng           whether a capture's own counts add up
@@ -46,7 +48,7 @@ Exit status:
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
     subcommand_value_name = "COMMAND",
-    override_usage = "skbcap [OPTIONS]\n       skbcap diff [OPTIONS] OURS THEIRS\n       skbcap verify [OPTIONS] FILE..."
+    override_usage = "skbcap [OPTIONS]\n       skbcap -r FILE [OPTIONS] [EXPRESSION]\n       skbcap diff [OPTIONS] OURS THEIRS\n       skbcap verify [OPTIONS] FILE..."
 )]
 pub struct Cli {
     /// What to do instead of capturing.
@@ -56,6 +58,14 @@ pub struct Cli {
     /// Write pcapng to FILE instead of printing lines; - is standard output
     #[arg(short = 'w', value_name = "FILE", help_heading = OUTPUT)]
     pub write: Option<PathBuf>,
+
+    /// Read frames from a pcap or pcapng FILE instead of capturing; - is standard input
+    #[arg(short = 'r', value_name = "FILE", help_heading = FILES)]
+    pub read: Option<PathBuf>,
+
+    /// With -r: take the filter expression from FILE
+    #[arg(short = 'F', value_name = "FILE", help_heading = FILES)]
+    pub expression_file: Option<PathBuf>,
 
     /// Link types in the file: each device's own, or LINUX_SLL2's header for all, so that tcpdump
     /// reads them together [default: device]
@@ -155,7 +165,7 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", hide = true)]
     pub replay: Option<PathBuf>,
 
-    /// Where tcpdump has its filter expression: taken, so that it can be refused in clear words
+    /// The filter expression, in words
     #[arg(hide = true)]
     pub expression: Vec<OsString>,
 }

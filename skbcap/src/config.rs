@@ -127,9 +127,15 @@ pub enum ConfigError {
     /// Both of these.
     #[error("--linktype sll2 leaves one link type, and --split-linktype nothing to split")]
     Sll2AndSplit,
-    /// A filter expression.
-    #[error("filter expressions are not offered yet ('{}'): choose by -i, or filter the file", .0.escape_debug())]
+    /// A filter expression, and frames to capture.
+    #[error(
+        "a filter expression ({}) works with -r FILE for now, not while capturing: write with -w \
+         FILE, then filter with -r FILE", .0.escape_debug()
+    )]
     Expression(String),
+    /// An option that says how to capture, and `-r`.
+    #[error("{0} is about capturing, and -r reads a file: leave one of them out")]
+    NotWithRead(&'static str),
     /// `diff` behind options of a capture.
     #[error("diff comes first and takes options of its own: skbcap diff [OPTIONS] OURS THEIRS")]
     LateDiff,
@@ -150,6 +156,9 @@ impl Config {
                 return Err(ConfigError::LateDiff);
             }
             return Err(ConfigError::Expression(word.to_string_lossy().into_owned()));
+        }
+        if let Some(file) = &cli.expression_file {
+            return Err(ConfigError::Expression(format!("-F {}", file.display())));
         }
         if cli.record.is_some() && cli.replay.is_some() {
             return Err(ConfigError::RecordAndReplay);
@@ -178,7 +187,7 @@ impl Config {
     }
 }
 
-fn output(write: Option<PathBuf>) -> Output {
+pub(crate) fn output(write: Option<PathBuf>) -> Output {
     match write {
         None => Output::Print,
         Some(path) if path.as_os_str() == "-" => Output::Stdout,
@@ -233,7 +242,7 @@ fn is_interface_name(name: &str) -> bool {
             .any(|byte| matches!(byte, 0 | b'/' | b':' | b' ' | 9..=13))
 }
 
-fn count(typed: String) -> Result<NonZeroU64, ConfigError> {
+pub(crate) fn count(typed: String) -> Result<NonZeroU64, ConfigError> {
     typed.parse().map_err(|_| ConfigError::Count(typed))
 }
 
@@ -410,7 +419,7 @@ mod tests {
 
     #[test]
     fn what_is_not_offered_is_said() {
-        assert!(refused(&["tcp", "port", "443"]).contains("not offered yet ('tcp')"));
+        assert!(refused(&["tcp", "port", "443"]).contains("(tcp) works with -r"));
         assert_eq!(
             resolve(&["--record", "a", "--replay", "b"]),
             Err(ConfigError::RecordAndReplay)

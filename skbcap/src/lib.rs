@@ -25,6 +25,7 @@ pub mod print;
 pub mod read;
 pub mod recording;
 pub mod ring;
+pub mod savefile;
 pub mod signals;
 pub mod sll2;
 pub mod stats;

@@ -7,10 +7,12 @@ use clap::Parser;
 use skbcap::cli::{self, Cli, Command};
 use skbcap::config::{Config, ConfigError};
 use skbcap::diff::command::DiffError;
+use skbcap::filter::FilterError;
 use skbcap::geometry::GeometryError;
 use skbcap::kernel::netns::{NetnsError, UnknownInterface};
 use skbcap::kernel::preflight::Refusal;
 use skbcap::output::OpenError;
+use skbcap::savefile::{Choice, SavefileError};
 use skbcap::verify::command::VerifyError;
 
 /// Trouble while running.
@@ -44,6 +46,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Verify(verify)) => return Ok(skbcap::verify::command::run(verify)?),
         None => {}
     }
+    if let Some(choice) = Choice::resolve(&cli)? {
+        return skbcap::savefile::run(&choice);
+    }
     let config = Config::resolve(cli)?;
     skbcap::capture::run(&config)
 }
@@ -61,6 +66,8 @@ fn status(error: &anyhow::Error) -> u8 {
         || error.is::<NetnsError>()
         || error.is::<UnknownInterface>()
         || error.is::<Refusal>()
+        || error.is::<FilterError>()
+        || error.is::<SavefileError>()
     {
         BAD_USAGE
     } else {

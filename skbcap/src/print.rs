@@ -9,7 +9,7 @@ mod line;
 mod packet;
 mod transport;
 
-pub use line::write_line;
+pub use line::{Direction, Line, Sender, write_line};
 
 use std::io::{self, Write};
 

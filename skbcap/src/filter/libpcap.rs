@@ -45,16 +45,23 @@ struct BpfProgram {
     instructions: *mut Instruction,
 }
 
+type FopenOffline = unsafe extern "C" fn(*mut libc::FILE, *mut c_char) -> *mut Pcap;
+type Compile =
+    unsafe extern "C" fn(*mut Pcap, *mut BpfProgram, *const c_char, c_int, c_uint) -> c_int;
+type Geterr = unsafe extern "C" fn(*mut Pcap) -> *const c_char;
+type Freecode = unsafe extern "C" fn(*mut BpfProgram);
+type Close = unsafe extern "C" fn(*mut Pcap);
+type Filter = unsafe extern "C" fn(*const Instruction, *const u8, c_uint, c_uint) -> c_uint;
+
 /// The library, opened; it is never closed again.
 #[derive(Clone, Copy, Debug)]
 pub struct Libpcap {
-    fopen_offline: unsafe extern "C" fn(*mut libc::FILE, *mut c_char) -> *mut Pcap,
-    compile:
-        unsafe extern "C" fn(*mut Pcap, *mut BpfProgram, *const c_char, c_int, c_uint) -> c_int,
-    geterr: unsafe extern "C" fn(*mut Pcap) -> *const c_char,
-    freecode: unsafe extern "C" fn(*mut BpfProgram),
-    close: unsafe extern "C" fn(*mut Pcap),
-    filter: unsafe extern "C" fn(*const Instruction, *const u8, c_uint, c_uint) -> c_uint,
+    fopen_offline: FopenOffline,
+    compile: Compile,
+    geterr: Geterr,
+    freecode: Freecode,
+    close: Close,
+    filter: Filter,
 }
 
 impl Libpcap {
@@ -84,25 +91,25 @@ impl Libpcap {
     fn new(library: NonNull<c_void>) -> Result<Self, Missing> {
         /// A function of the library.
         macro_rules! function {
-            ($name:literal) => {{
+            ($name:literal as $function:ty) => {{
                 // SAFETY: `library` is open, and the name ends with NUL.
                 let address = unsafe { libc::dlsym(library.as_ptr(), $name.as_ptr()) };
                 if address.is_null() {
                     return Err(Missing(dl_error()));
                 }
                 // SAFETY: it is the address of the function that pcap/pcap.h, or pcap/bpf.h,
-                // declares with this name, since libpcap 1.0 with the type of this field. The
+                // declares with this name, since libpcap 1.0 with the type that stands here. The
                 // library is never closed, so that it stays one.
-                unsafe { std::mem::transmute::<*mut c_void, _>(address) }
+                unsafe { std::mem::transmute::<*mut c_void, $function>(address) }
             }};
         }
         Ok(Self {
-            fopen_offline: function!(c"pcap_fopen_offline"),
-            compile: function!(c"pcap_compile"),
-            geterr: function!(c"pcap_geterr"),
-            freecode: function!(c"pcap_freecode"),
-            close: function!(c"pcap_close"),
-            filter: function!(c"bpf_filter"),
+            fopen_offline: function!(c"pcap_fopen_offline" as FopenOffline),
+            compile: function!(c"pcap_compile" as Compile),
+            geterr: function!(c"pcap_geterr" as Geterr),
+            freecode: function!(c"pcap_freecode" as Freecode),
+            close: function!(c"pcap_close" as Close),
+            filter: function!(c"bpf_filter" as Filter),
         })
     }
 

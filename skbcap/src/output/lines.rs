@@ -5,7 +5,13 @@ use std::io::{self, BufWriter, Write};
 use skbcap_common::InterfaceDrops;
 
 use super::{Outcome, Sink};
-use crate::{decode::Frame, link_type, print, stats::Stats};
+use crate::{
+    decode::Frame,
+    link_type,
+    pcapng::LinkType,
+    print::{self, Line},
+    stats::Stats,
+};
 
 /// Lines for a person.
 #[derive(Debug)]
@@ -24,13 +30,12 @@ impl<W: Write> Lines<W> {
 
 /// A line of a frame that no capture file could hold shows its length: it starts with nothing that
 /// could be decoded. `LINKTYPE_USER0` is nobody's.
-const UNKNOWN_LINK_TYPE: u16 = 147;
+const UNKNOWN_LINK_TYPE: LinkType = LinkType(147);
 
 impl<W: Write> Sink for Lines<W> {
     fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
-        let link_type =
-            link_type::of_device(frame.header.dev_type).map_or(UNKNOWN_LINK_TYPE, |kind| kind.0);
-        print::write_line(&mut self.out, frame, link_type, wall_ns)?;
+        let link_type = link_type::of_device(frame.header.dev_type).unwrap_or(UNKNOWN_LINK_TYPE);
+        print::write_line(&mut self.out, &Line::of(frame, link_type, wall_ns))?;
         Ok(Outcome::Written)
     }
 

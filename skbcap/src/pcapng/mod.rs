@@ -76,6 +76,10 @@ pub struct Interface {
 
 /// Bits of `epb_flags` (the draft's section 4.3.1, bit 0 the least significant).
 pub mod epb_flags {
+    /// Bits 0 and 1 together: which way the packet went, if that is known.
+    pub const DIRECTION: u32 = 0b11;
+    /// Bits 0 and 1: the packet came to the host.
+    pub const INBOUND: u32 = 0b01;
     /// Bits 0 and 1: the packet left the host.
     pub const OUTBOUND: u32 = 0b10;
     /// Bit 9: the checksum is still to be filled in, by the device or by software after it.

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use skbcap_common::{Context, RecordHeader};
 use zerocopy::FromZeros;
 
-use super::line::write_line_in;
+use super::line::{Line, write_line_in};
 use crate::decode::Frame;
+use crate::pcapng::LinkType;
 
 const SOURCE: [u8; 4] = [192, 168, 178, 24];
 const GATEWAY: [u8; 4] = [192, 168, 178, 1];
@@ -28,9 +29,7 @@ fn line(header: &RecordHeader, data: &[u8], link_type: u16) -> String {
     let frame = Frame { header, data };
     write_line_in(
         &mut out,
-        &frame,
-        link_type,
-        43_200_123_456_789,
+        &Line::of(&frame, LinkType(link_type), 43_200_123_456_789),
         &TimeZone::UTC,
     )
     .unwrap();

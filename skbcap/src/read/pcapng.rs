@@ -33,7 +33,10 @@ pub(super) fn read<'a, V: Visitor<'a>>(bytes: &'a [u8], walk: &mut Walk<'_, V>) 
         };
         let start = block.offset as usize;
         let whole = &bytes[start..start + FRAMING + block.body.len()];
-        if block.kind != ENHANCED_PACKET {
+        if !matches!(
+            block.kind,
+            ENHANCED_PACKET | SIMPLE_PACKET | OBSOLETE_PACKET
+        ) {
             walk.visitor.other(whole);
         }
         let read = match block.kind {

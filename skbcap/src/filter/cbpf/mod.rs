@@ -53,7 +53,7 @@ pub enum Op {
     /// holds, else the one with the second.
     Branch(Test, Operand, usize, usize),
     /// Ends: the packet is selected if the value is not 0.
-    Return(Operand),
+    Return(u32),
     /// Ends with A.
     ReturnA,
     /// X becomes A.

@@ -154,7 +154,7 @@ fn decode(instruction: &Instruction, at: usize, len: usize) -> Result<Op, Invali
         JMP => jump(instruction, operand, at, len)?,
         RET => match code {
             RET_A => Op::ReturnA,
-            0x06 | 0x0e => Op::Return(operand),
+            RET => Op::Return(k),
             _ => return unknown,
         },
         MISC if code == MISC => Op::Tax,

@@ -62,7 +62,7 @@ impl Program {
                         otherwise
                     };
                 }
-                Op::Return(with) => return Some(operand(with)),
+                Op::Return(k) => return Some(k),
                 Op::ReturnA => return Some(a),
                 Op::Tax => x = a,
                 Op::Txa => a = x,

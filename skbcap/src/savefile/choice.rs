@@ -1,0 +1,98 @@
+//! What was typed with `-r`, resolved.
+
+use std::ffi::OsString;
+use std::num::NonZeroU64;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::cli::{Cli, HookChoice, LinkTypeChoice};
+use crate::config::{self, ConfigError, Output};
+
+/// What is to be done with a capture file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The file.
+    pub input: Input,
+    /// The filter expression that stands in a file, which goes before the other.
+    pub expression_file: Option<PathBuf>,
+    /// The filter expression of the command line.
+    pub expression: Option<Vec<u8>>,
+    /// Where frames go.
+    pub output: Output,
+    /// Frames to take before the end, if there is to be one.
+    pub count: Option<NonZeroU64>,
+}
+
+/// Where a capture comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A regular file.
+    File(PathBuf),
+    /// Standard input, read to its end first.
+    Stdin,
+}
+
+impl Input {
+    /// What it is called.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Stdin => Path::new("standard input"),
+        }
+    }
+}
+
+impl Choice {
+    /// Resolves what was typed; [`None`] without `-r`.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be run on any machine.
+    pub fn resolve(cli: &Cli) -> Result<Option<Self>, ConfigError> {
+        let Some(path) = &cli.read else {
+            return Ok(None);
+        };
+        if let Some(option) = only_to_capture(cli) {
+            return Err(ConfigError::NotWithRead(option));
+        }
+        let input = if path.as_os_str() == "-" {
+            Input::Stdin
+        } else {
+            Input::File(path.clone())
+        };
+        Ok(Some(Self {
+            input,
+            expression_file: cli.expression_file.clone(),
+            expression: (!cli.expression.is_empty()).then(|| joined(&cli.expression)),
+            output: config::output(cli.write.clone()),
+            count: cli.count.clone().map(config::count).transpose()?,
+        }))
+    }
+}
+
+/// An option that a file has no use for.
+fn only_to_capture(cli: &Cli) -> Option<&'static str> {
+    let given = [
+        (!cli.interfaces.is_empty(), "-i"),
+        (cli.snaplen.is_some(), "-s"),
+        (cli.netns.is_some(), "--netns"),
+        (cli.buffer_kib.is_some(), "-B"),
+        (cli.hook != HookChoice::Auto, "--hook"),
+        (cli.btf.is_some(), "--btf"),
+        (cli.link_type != LinkTypeChoice::Device, "--linktype"),
+        (cli.split_link_types, "--split-linktype"),
+        (cli.check, "--check"),
+        (cli.record.is_some(), "--record"),
+        (cli.replay.is_some(), "--replay"),
+    ];
+    given
+        .into_iter()
+        .find_map(|(is_given, option)| is_given.then_some(option))
+}
+
+/// The words with a space between, as tcpdump does.
+fn joined(words: &[OsString]) -> Vec<u8> {
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    words.join(&b' ')
+}
