@@ -13,6 +13,7 @@ use crate::diff::Difference;
 
 const FILES: &str = "Reading files";
 const OUTPUT: &str = "Output";
+const LINES: &str = "Lines";
 const CAPTURE: &str = "What to capture";
 const KERNEL: &str = "Kernel";
 const OTHER: &str = "Other";
@@ -66,6 +67,31 @@ pub struct Cli {
     /// With -r: take the filter expression from FILE
     #[arg(short = 'F', value_name = "FILE", help_heading = FILES)]
     pub expression_file: Option<PathBuf>,
+
+    /// Lines without a time; -tt: seconds since 1970; -ttt: since the line before; -tttt: date and
+    /// time; -ttttt: since the first line
+    #[arg(short = 't', action = clap::ArgAction::Count, help_heading = LINES)]
+    pub times: u8,
+
+    /// Lines with the link layer's header
+    #[arg(short = 'e', action = clap::ArgAction::Count, help_heading = LINES)]
+    pub link_layer: u8,
+
+    /// The packet's bytes below its line, in hexadecimal; -xx: with the link layer's header
+    #[arg(short = 'x', action = clap::ArgAction::Count, help_heading = LINES)]
+    pub hex: u8,
+
+    /// The same, in hexadecimal and ASCII; -XX: with the link layer's header
+    #[arg(short = 'X', action = clap::ArgAction::Count, help_heading = LINES)]
+    pub hex_and_ascii: u8,
+
+    /// The same, in ASCII; -AA: with the link layer's header
+    #[arg(short = 'A', action = clap::ArgAction::Count, help_heading = LINES)]
+    pub ascii: u8,
+
+    /// Numbers, no names: always so, taken for tcpdump's sake
+    #[arg(short = 'n', action = clap::ArgAction::Count, help_heading = LINES)]
+    pub numeric: u8,
 
     /// Link types in the file: each device's own, or LINUX_SLL2's header for all, so that tcpdump
     /// reads them together [default: device]

@@ -12,6 +12,7 @@ use skbcap_common::config::MAX_INTERFACES;
 
 pub use crate::cli::HookChoice;
 use crate::cli::{Cli, LinkTypeChoice};
+use crate::print::{Dump, DumpForm, Style, TimeStyle};
 use crate::sll2;
 
 /// The largest `-B`: 2 GiB, libpcap's own bound (an `int` of bytes).
@@ -25,6 +26,8 @@ const MAX_INTERFACE_NAME: usize = 15;
 pub struct Config {
     /// Where frames go.
     pub output: Output,
+    /// How lines look.
+    pub style: Style,
     /// What becomes of different link types in a file.
     pub link_types: LinkTypes,
     /// Names of the interfaces to capture on; empty for all.
@@ -133,6 +136,9 @@ pub enum ConfigError {
          FILE, then filter with -r FILE", .0.escape_debug()
     )]
     Expression(String),
+    /// `-t` six times or more.
+    #[error("-t can be given five times at most: -t, -tt, -ttt, -tttt, -ttttt")]
+    TooManyT,
     /// An option that says how to capture, and `-r`.
     #[error("{0} is about capturing, and -r reads a file: leave one of them out")]
     NotWithRead(&'static str),
@@ -163,6 +169,7 @@ impl Config {
         if cli.record.is_some() && cli.replay.is_some() {
             return Err(ConfigError::RecordAndReplay);
         }
+        let style = style(&cli)?;
         let output = output(cli.write);
         let link_types = link_types(cli.link_type, cli.split_link_types, &output)?;
         let mut snaplen = cli.snaplen.map_or(Ok(MAX_SNAPLEN), snaplen)?;
@@ -171,6 +178,7 @@ impl Config {
         }
         Ok(Self {
             output,
+            style,
             link_types,
             interfaces: interfaces(cli.interfaces)?,
             count: cli.count.map(count).transpose()?,
@@ -193,6 +201,36 @@ pub(crate) fn output(write: Option<PathBuf>) -> Output {
         Some(path) if path.as_os_str() == "-" => Output::Stdout,
         Some(path) => Output::File(path),
     }
+}
+
+/// As tcpdump understands it: `-X` goes before `-x`, and both before `-A`.
+pub(crate) fn style(cli: &Cli) -> Result<Style, ConfigError> {
+    let time = match cli.times {
+        0 => TimeStyle::Local,
+        1 => TimeStyle::None,
+        2 => TimeStyle::Epoch,
+        3 => TimeStyle::SinceLast,
+        4 => TimeStyle::LocalWithDate,
+        5 => TimeStyle::SinceFirst,
+        _ => return Err(ConfigError::TooManyT),
+    };
+    let forms = [
+        (cli.hex_and_ascii, DumpForm::HexAndAscii),
+        (cli.hex, DumpForm::Hex),
+        (cli.ascii, DumpForm::Ascii),
+    ];
+    let dump = forms
+        .into_iter()
+        .find(|(times, _)| *times > 0)
+        .map(|(times, form)| Dump {
+            form,
+            link_layer: times > 1,
+        });
+    Ok(Style {
+        time,
+        link_layer: cli.link_layer > 0,
+        dump,
+    })
 }
 
 fn link_types(
@@ -300,6 +338,7 @@ mod tests {
             resolve(&[]).unwrap(),
             Config {
                 output: Output::Print,
+                style: Style::default(),
                 link_types: LinkTypes::Mixed,
                 interfaces: vec![],
                 count: None,

@@ -4,12 +4,15 @@
 //! and link types, and nothing of where lines go.
 
 mod bytes;
+mod dump;
 mod ip;
 mod line;
 mod packet;
+mod style;
 mod transport;
 
-pub use line::{Direction, Line, Sender, write_line};
+pub use line::{Direction, Line, Printer, Sender};
+pub use style::{Dump, DumpForm, Style, TimeStyle};
 
 use std::io::{self, Write};
 

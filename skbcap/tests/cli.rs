@@ -81,7 +81,7 @@ fn version() {
 fn bad_usage_is_one_line_and_status_2() {
     let seventeen: Vec<String> = (0..17).map(|number| format!("-ieth{number}")).collect();
     let seventeen: Vec<&str> = seventeen.iter().map(String::as_str).collect();
-    let lines: [&[&str]; 37] = [
+    let lines: [&[&str]; 44] = [
         &["-Q", "in"],
         &["--hok", "queue"],
         &["--hook", "tc"],
@@ -119,6 +119,13 @@ fn bad_usage_is_one_line_and_status_2() {
         &["verify"],
         &["verify", "a", "--json", "-q"],
         &["-c", "1", "verify", "a"],
+        &["-F", "expression"],
+        &["-r", "missing.pcap"],
+        &["-r", "/dev/null"],
+        &["-r", "a.pcap", "-i", "eth0"],
+        &["-r", "a.pcap", "-c", "0"],
+        &["-r", "a.pcap", "-F", "missing"],
+        &["-tttttt"],
     ];
     let mut said = String::new();
     for line in lines {

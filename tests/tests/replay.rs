@@ -73,11 +73,33 @@ fn check(name: &str) {
     verify(&fixture("golden").join(format!("{name}.pcapng")));
     golden(&format!("{name}.counts"), &file.stderr);
     golden(&format!("{name}.lines"), &replay(&ring, &[]).stdout);
+    read_back(name, &file.stdout);
     let capture = parse_pcapng(&file.stdout).expect("a faultless file");
     readers(
         &fixture("golden").join(format!("{name}.pcapng")),
         capture.packets.len(),
     );
+}
+
+/// `-r` prints the file as the capture was printed, copies it byte for byte, and not onto itself.
+fn read_back(name: &str, bytes: &[u8]) {
+    let file = fixture("golden").join(format!("{name}.pcapng"));
+    let read = |words: &[&str]| {
+        let mut command = Command::new(skbcap());
+        command.arg("-r").arg(&file).args(words).env("TZ", "UTC");
+        command.output().expect("skbcap runs")
+    };
+    let lines = fs::read(fixture("golden").join(format!("{name}.lines"))).expect("just compared");
+    assert!(read(&[]).stdout == lines, "{name} is printed otherwise");
+    let first = read(&["-c", "1"]).stdout;
+    assert!(lines.starts_with(&first) && first.iter().filter(|&&byte| byte == b'\n').count() == 1);
+    assert!(
+        read(&["-w", "-"]).stdout == bytes,
+        "{name} is copied otherwise"
+    );
+    let onto_itself = read(&["-w", file.to_str().expect("UTF-8")]);
+    assert_eq!(onto_itself.status.code(), Some(2));
+    assert!(fs::read(&file).expect("still there") == bytes);
 }
 
 /// The file adds up by its own account.

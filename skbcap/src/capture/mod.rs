@@ -40,7 +40,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
 /// Where the frames of this capture go. A file is emptied here.
 fn open(config: &Config, origin: Origin, snaplen: u32) -> Result<AnySink, OpenError> {
     let Some(mut output) = FileOutput::open(&config.output)? else {
-        return Ok(AnySink::Lines(Lines::new(io::stdout())));
+        return Ok(AnySink::Lines(Lines::new(io::stdout(), config.style)));
     };
     if config.link_types == LinkTypes::Split {
         output = output.must_be_regular()?;

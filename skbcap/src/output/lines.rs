@@ -9,7 +9,7 @@ use crate::{
     decode::Frame,
     link_type,
     pcapng::LinkType,
-    print::{self, Line},
+    print::{Line, Printer, Style},
     stats::Stats,
 };
 
@@ -17,13 +17,15 @@ use crate::{
 #[derive(Debug)]
 pub struct Lines<W: Write> {
     out: BufWriter<W>,
+    printer: Printer,
 }
 
 impl<W: Write> Lines<W> {
     /// Writes lines to `out`.
-    pub fn new(out: W) -> Self {
+    pub fn new(out: W, style: Style) -> Self {
         Self {
             out: BufWriter::new(out),
+            printer: Printer::new(style),
         }
     }
 }
@@ -35,7 +37,8 @@ const UNKNOWN_LINK_TYPE: LinkType = LinkType(147);
 impl<W: Write> Sink for Lines<W> {
     fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
         let link_type = link_type::of_device(frame.header.dev_type).unwrap_or(UNKNOWN_LINK_TYPE);
-        print::write_line(&mut self.out, &Line::of(frame, link_type, wall_ns))?;
+        let line = Line::of(frame, link_type, wall_ns);
+        self.printer.write(&mut self.out, &line)?;
         Ok(Outcome::Written)
     }
 

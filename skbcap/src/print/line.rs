@@ -8,7 +8,8 @@ use jiff::tz::TimeZone;
 use skbcap_common::Context;
 
 use super::bytes::Bytes;
-use super::packet;
+use super::style::{Style, TimeStyle};
+use super::{dump, packet};
 use crate::annotation::Annotation;
 use crate::decode::Frame;
 use crate::escape::escape_into;
@@ -90,62 +91,137 @@ impl<'a> From<&'a Annotation<Vec<u8>>> for Sender<'a> {
     }
 }
 
-/// Writes one line about a frame, such as
-///
-/// ```text
-/// 12:00:00.123456 eth0 Out chronyd[1058] IP 192.0.2.24.51207 > 192.0.2.1.123: UDP, length 48
-/// ```
-///
-/// The time is local, in microseconds, cut and not rounded. What is not known is left out.
-///
-/// The sender is what `current` held, `comm[tgid]`, where a task was at work. In an interrupt
-/// `current` is merely whom it came upon, so that is what the line says:
-/// `(softirq on chronyd[1058])`, or `(softirq)` where it came upon the idle task. Where the kernel
-/// could not be asked for the context, it is `(perhaps chronyd[1058])`.
-///
-/// # Errors
-///
-/// What `out` says.
-pub fn write_line(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
-    write_line_in(out, line, &LOCAL)
+/// Writes lines, each as the [`Style`] says.
+#[derive(Clone, Debug)]
+pub struct Printer {
+    style: Style,
+    zone: TimeZone,
+    /// The times of the first line and of the last, in microseconds.
+    first_us: Option<u64>,
+    last_us: u64,
 }
 
-/// As [`write_line`], in any time zone.
-pub(super) fn write_line_in(
-    out: &mut impl Write,
-    line: &Line<'_>,
-    zone: &TimeZone,
-) -> io::Result<()> {
-    write_time(out, line.wall_time_ns, zone)?;
-    if let Some(interface) = line.interface {
-        write!(out, " {}", escaped(interface))?;
+impl Printer {
+    /// Lines in local time.
+    #[must_use]
+    pub fn new(style: Style) -> Self {
+        Self::in_zone(style, LOCAL.clone())
     }
-    match line.direction {
-        Some(Direction::In) => out.write_all(b" In")?,
-        Some(Direction::Out) => out.write_all(b" Out")?,
-        None => {}
+
+    /// Lines in any time zone.
+    pub(super) fn in_zone(style: Style, zone: TimeZone) -> Self {
+        Self {
+            style,
+            zone,
+            first_us: None,
+            last_us: 0,
+        }
     }
-    if let Some(sender) = &line.sender {
-        out.write_all(b" ")?;
-        write_sender(out, sender)?;
+
+    /// Writes one line about a frame, such as
+    ///
+    /// ```text
+    /// 12:00:00.123456 eth0 Out chronyd[1058] IP 192.0.2.24.51207 > 192.0.2.1.123: UDP, length 48
+    /// ```
+    ///
+    /// and its bytes below it, where the style asks for them. Times are in microseconds, cut and
+    /// not rounded. What is not known is left out.
+    ///
+    /// The sender is what `current` held, `comm[tgid]`, where a task was at work. In an interrupt
+    /// `current` is merely whom it came upon, so that is what the line says:
+    /// `(softirq on chronyd[1058])`, or `(softirq)` where it came upon the idle task. Where the
+    /// kernel could not be asked for the context, it is `(perhaps chronyd[1058])`.
+    ///
+    /// # Errors
+    ///
+    /// What `out` says.
+    pub fn write(&mut self, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
+        self.write_time(out, line.wall_time_ns / 1000)?;
+        if let Some(interface) = line.interface {
+            write!(out, "{} ", escaped(interface))?;
+        }
+        match line.direction {
+            Some(Direction::In) => out.write_all(b"In ")?,
+            Some(Direction::Out) => out.write_all(b"Out ")?,
+            None => {}
+        }
+        if let Some(sender) = &line.sender {
+            write_sender(out, sender)?;
+            out.write_all(b" ")?;
+        }
+        let bytes = Bytes::new(line.data, line.wire_len as usize);
+        if self.style.link_layer {
+            packet::write_link_layer(out, bytes, line.link_type.0)?;
+        }
+        packet::write(out, bytes, line.link_type.0)?;
+        out.write_all(b"\n")?;
+        match self.style.dump {
+            Some(style) => {
+                let skipped = if style.link_layer {
+                    0
+                } else {
+                    packet::link_layer_len(line.data, line.link_type.0)
+                };
+                dump::write(
+                    out,
+                    line.data.get(skipped..).unwrap_or_default(),
+                    style.form,
+                )
+            }
+            None => Ok(()),
+        }
     }
-    out.write_all(b" ")?;
-    let bytes = Bytes::new(line.data, line.wire_len as usize);
-    packet::write(out, bytes, line.link_type.0)?;
-    out.write_all(b"\n")
+
+    /// The time and a space, or nothing.
+    fn write_time(&mut self, out: &mut impl Write, time_us: u64) -> io::Result<()> {
+        let first_us = *self.first_us.get_or_insert_with(|| {
+            self.last_us = time_us;
+            time_us
+        });
+        let last_us = std::mem::replace(&mut self.last_us, time_us);
+        match self.style.time {
+            TimeStyle::None => Ok(()),
+            TimeStyle::Local => self.write_local(out, time_us, false),
+            TimeStyle::LocalWithDate => self.write_local(out, time_us, true),
+            TimeStyle::Epoch => {
+                write!(out, "{}.{:06} ", time_us / MICROS, time_us % MICROS)
+            }
+            TimeStyle::SinceLast => write_distance(out, last_us, time_us),
+            TimeStyle::SinceFirst => write_distance(out, first_us, time_us),
+        }
+    }
+
+    fn write_local(&self, out: &mut impl Write, time_us: u64, with_date: bool) -> io::Result<()> {
+        // 64 bits of nanoseconds reach to the year 2554, and jiff to 9999.
+        let time = i64::try_from(time_us).map_or(Ok(Timestamp::MAX), Timestamp::from_microsecond);
+        let time = self.zone.to_datetime(time.unwrap_or(Timestamp::UNIX_EPOCH));
+        if with_date {
+            write!(
+                out,
+                "{:04}-{:02}-{:02} ",
+                time.year(),
+                time.month(),
+                time.day()
+            )?;
+        }
+        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+        let micros = time.subsec_nanosecond() / 1000;
+        write!(out, "{hour:02}:{minute:02}:{second:02}.{micros:06} ")
+    }
 }
 
-fn write_time(out: &mut impl Write, wall_time_ns: u64, zone: &TimeZone) -> io::Result<()> {
-    // 64 bits of nanoseconds reach to the year 2554, and jiff to 9999.
-    let time = Timestamp::from_nanosecond(wall_time_ns.into()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let time = zone.to_datetime(time);
-    let micros = time.subsec_nanosecond() / 1000;
+const MICROS: u64 = 1_000_000;
+
+/// From one time to another, with its sign, a space for plus, as tcpdump has it.
+fn write_distance(out: &mut impl Write, from_us: u64, to_us: u64) -> io::Result<()> {
+    let sign = if to_us < from_us { '-' } else { ' ' };
+    let distance = to_us.abs_diff(from_us);
+    let seconds = distance / MICROS;
+    let (hours, minutes, micros) = (seconds / 3600, seconds / 60 % 60, distance % MICROS);
     write!(
         out,
-        "{:02}:{:02}:{:02}.{micros:06}",
-        time.hour(),
-        time.minute(),
-        time.second()
+        "{sign}{hours:02}:{minutes:02}:{:02}.{micros:06} ",
+        seconds % 60
     )
 }
 

@@ -35,6 +35,77 @@ pub(super) fn write(out: &mut impl Write, frame: Bytes<'_>, link_type: u16) -> i
     }
 }
 
+/// Writes the link layer's header, where it has addresses, and the frame's length: what stands
+/// before the packet under `-e`.
+pub(super) fn write_link_layer(
+    out: &mut impl Write,
+    frame: Bytes<'_>,
+    link_type: u16,
+) -> io::Result<()> {
+    if link_type == LINKTYPE_ETHERNET
+        && let Ok(header) = Ethernet2HeaderSlice::from_slice(frame.data)
+    {
+        write_address(out, &header.source())?;
+        out.write_all(b" > ")?;
+        match header.destination() {
+            [0xff, 0xff, 0xff, 0xff, 0xff, 0xff] => out.write_all(b"Broadcast")?,
+            address => write_address(out, &address)?,
+        }
+        let EtherType(number) = header.ether_type();
+        if number >= LEAST_ETHERTYPE {
+            write!(
+                out,
+                ", ethertype {} (0x{number:04x}), ",
+                type_name(header.ether_type())
+            )?;
+        } else {
+            out.write_all(b", 802.3, ")?;
+        }
+    }
+    write!(out, "length {}: ", frame.wire_len)
+}
+
+fn type_name(ether_type: EtherType) -> &'static str {
+    match ether_type {
+        ether_type::IPV4 => "IPv4",
+        ether_type::IPV6 => "IPv6",
+        ether_type::ARP => "ARP",
+        ether_type::VLAN_TAGGED_FRAME => "802.1Q",
+        ether_type::PROVIDER_BRIDGING => "802.1Q-QinQ",
+        _ => "Unknown",
+    }
+}
+
+fn write_address(out: &mut impl Write, address: &[u8]) -> io::Result<()> {
+    for (index, byte) in address.iter().enumerate() {
+        let colon = if index == 0 { "" } else { ":" };
+        write!(out, "{colon}{byte:02x}")?;
+    }
+    Ok(())
+}
+
+/// How many bytes stand before the packet: tags belong to the link layer.
+pub(super) fn link_layer_len(data: &[u8], link_type: u16) -> usize {
+    let (type_at, mut len) = match link_type {
+        LINKTYPE_ETHERNET => (12, 14),
+        LINKTYPE_LINUX_SLL => (14, 16),
+        LINKTYPE_LINUX_SLL2 => (0, 20),
+        _ => return 0,
+    };
+    let mut type_at: usize = type_at;
+    for _ in 0..MAX_TAGS {
+        let Some(&[high, low]) = data.get(type_at..type_at + 2) else {
+            break;
+        };
+        if !is_tag(EtherType(u16::from_be_bytes([high, low]))) {
+            break;
+        }
+        type_at = len + 2;
+        len += 4;
+    }
+    len
+}
+
 fn write_raw(out: &mut impl Write, packet: Bytes<'_>) -> io::Result<()> {
     match packet.data.first().map(|byte| byte >> 4) {
         Some(4) => ip::write_v4(out, packet),
@@ -135,9 +206,5 @@ fn write_hardware(out: &mut impl Write, kind: ArpHardwareId, address: &[u8]) -> 
     if address.is_empty() {
         return write!(out, "an address of hardware type {}", kind.0);
     }
-    for (index, byte) in address.iter().enumerate() {
-        let colon = if index == 0 { "" } else { ":" };
-        write!(out, "{colon}{byte:02x}")?;
-    }
-    Ok(())
+    write_address(out, address)
 }

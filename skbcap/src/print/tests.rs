@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use skbcap_common::{Context, RecordHeader};
 use zerocopy::FromZeros;
 
-use super::line::{Line, write_line_in};
+use super::{Dump, DumpForm, Line, Printer, Style, TimeStyle};
 use crate::decode::Frame;
 use crate::pcapng::LinkType;
 
@@ -27,12 +27,9 @@ fn header(len: usize) -> RecordHeader {
 fn line(header: &RecordHeader, data: &[u8], link_type: u16) -> String {
     let mut out = Vec::new();
     let frame = Frame { header, data };
-    write_line_in(
-        &mut out,
-        &Line::of(&frame, LinkType(link_type), 43_200_123_456_789),
-        &TimeZone::UTC,
-    )
-    .unwrap();
+    let line = Line::of(&frame, LinkType(link_type), 43_200_123_456_789);
+    let mut printer = Printer::in_zone(Style::default(), TimeZone::UTC);
+    printer.write(&mut out, &line).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -270,6 +267,36 @@ fn what_is_too_short_says_where() {
 }
 
 proptest! {
+    /// In any style, and nothing in it can steer a terminal.
+    #[test]
+    fn any_bytes_can_be_shown_in_any_style(
+        data in prop::collection::vec(any::<u8>(), 0..120),
+        link_type in prop_oneof![Just(1u16), Just(101), Just(113), Just(276), any::<u16>()],
+        time_ns: u64,
+        (time, link_layer, form, with_link_layer) in (0usize..6, any::<bool>(), 0usize..3, any::<bool>()),
+    ) {
+        let times = [
+            TimeStyle::Local,
+            TimeStyle::None,
+            TimeStyle::Epoch,
+            TimeStyle::SinceLast,
+            TimeStyle::LocalWithDate,
+            TimeStyle::SinceFirst,
+        ];
+        let form = [DumpForm::Hex, DumpForm::HexAndAscii, DumpForm::Ascii][form];
+        let dump = Some(Dump { form, link_layer: with_link_layer });
+        let style = Style { time: times[time], link_layer, dump };
+        let mut printer = Printer::in_zone(style, TimeZone::UTC);
+        let mut out = Vec::new();
+        let header = header(data.len());
+        let frame = Frame { header: &header, data: &data };
+        for time_ns in [time_ns, 0, u64::MAX] {
+            printer.write(&mut out, &Line::of(&frame, LinkType(link_type), time_ns)).unwrap();
+        }
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
+        prop_assert!(out.iter().all(is_plain));
+    }
+
     #[test]
     fn any_bytes_make_one_line(
         data in prop::collection::vec(any::<u8>(), 0..200),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{Cli, HookChoice, LinkTypeChoice};
 use crate::config::{self, ConfigError, Output};
+use crate::print::Style;
 
 /// What is to be done with a capture file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Choice {
     pub expression: Option<Vec<u8>>,
     /// Where frames go.
     pub output: Output,
+    /// How lines look.
+    pub style: Style,
     /// Frames to take before the end, if there is to be one.
     pub count: Option<NonZeroU64>,
 }
@@ -65,6 +68,7 @@ impl Choice {
             input,
             expression_file: cli.expression_file.clone(),
             expression: (!cli.expression.is_empty()).then(|| joined(&cli.expression)),
+            style: config::style(cli)?,
             output: config::output(cli.write.clone()),
             count: cli.count.clone().map(config::count).transpose()?,
         }))

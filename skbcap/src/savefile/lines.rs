@@ -5,18 +5,20 @@ use std::io::{self, BufWriter, Write};
 use super::Sink;
 use crate::annotation::Annotation;
 use crate::pcapng::epb_flags;
-use crate::print::{Direction, Line, Sender, write_line};
+use crate::print::{Direction, Line, Printer, Sender, Style};
 use crate::read::{Interface, Packet};
 
 /// Lines for a person.
 pub(super) struct Lines<W: Write> {
     out: BufWriter<W>,
+    printer: Printer,
 }
 
 impl<W: Write> Lines<W> {
-    pub(super) fn new(out: W) -> Self {
+    pub(super) fn new(out: W, style: Style) -> Self {
         Self {
             out: BufWriter::new(out),
+            printer: Printer::new(style),
         }
     }
 }
@@ -36,7 +38,7 @@ impl<W: Write> Sink<'_> for Lines<W> {
             wire_len: frame.len,
             link_type: interface.link_type,
         };
-        write_line(&mut self.out, &line)
+        self.printer.write(&mut self.out, &line)
     }
 
     fn other(&mut self, _: &[u8]) -> io::Result<()> {

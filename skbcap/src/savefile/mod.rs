@@ -91,7 +91,10 @@ fn run_on(
     // Checked before the output is emptied.
     walk(bytes, &mut Nothing).map_err(|error| SavefileError::NotACapture(shown.into(), error))?;
     let (sink, located): (Box<dyn Sink<'_>>, _) = match open(choice)? {
-        None => (Box::new(Lines::new(io::stdout())), "standard output".into()),
+        None => {
+            let lines = Lines::new(io::stdout(), choice.style);
+            (Box::new(lines), "standard output".into())
+        }
         Some(output) => (Box::new(Copy::new(output)), name(&choice.output)),
     };
     let mut selection = Selection {
