@@ -11,6 +11,7 @@ use super::judge::{self, Found, Reason};
 use super::run::{Clock, Ready};
 use super::scene::Scene;
 use crate::beside::{LAST_BLOCK, Point, Tcpdump};
+use crate::lab::Space;
 use crate::program::out;
 use crate::skbcap::{Done, Hook, Skbcap};
 
@@ -51,15 +52,9 @@ impl Row {
 impl Captures {
     /// Captures all that the shapes send.
     pub(super) fn take(ready: &mut [Ready], clock: &mut Clock) -> Result<Self> {
-        let mut tcpdumps = Vec::new();
-        let mut skbcaps = Vec::new();
         let first = ready.first().context("no shape can be made")?;
-        for hook in Hook::with_xmit() {
-            let words = format!("--hook {hook} --netns all");
-            // Of several link types, as the tunnels' are: readers look at the name.
-            let skbcap = Skbcap::launch(first.scene.a(), &format!("{hook}.mixed"), &words)?;
-            skbcaps.push((hook, None, skbcap));
-        }
+        let mut tcpdumps = Vec::new();
+        let mut own = Vec::new();
         for one in &*ready {
             for row in one.shape.rows {
                 let (space, device) = (one.scene.space(row.space), row.device);
@@ -69,20 +64,26 @@ impl Captures {
                     _ => LARGE_BUFFER_KIB,
                 };
                 tcpdumps.push(Tcpdump::launch(&point, buffer_kib, row.snaplen)?);
-                let Some(snaplen) = row.snaplen else { continue };
-                for hook in Hook::with_xmit() {
-                    let words = format!("--hook {hook} -B 4096 -s {snaplen}");
-                    let skbcap = Skbcap::launch(space, &format!("{hook}-{device}"), &words)?;
-                    skbcaps.push((hook, row.own(), skbcap));
-                }
+                own.extend(row.snaplen.map(|snaplen| (space, device, snaplen)));
             }
         }
         for tcpdump in &mut tcpdumps {
             tcpdump.listen()?;
         }
-        let mut listening = Vec::new();
-        for (hook, device, skbcap) in skbcaps {
-            listening.push((hook, device, skbcap.listen()?));
+        // Of several link types, as the tunnels' are: readers look at the name.
+        let all = |hook| {
+            (
+                format!("{hook}.mixed"),
+                format!("--hook {hook} --netns all"),
+            )
+        };
+        let mut listening = start(first.scene.a(), None, &all)?;
+        for (space, device, snaplen) in own {
+            let words = |hook| {
+                let words = format!("--hook {hook} -B 4096 -s {snaplen}");
+                (format!("{hook}-{device}"), words)
+            };
+            listening.extend(start(space, Some(device), &words)?);
         }
         clock.lap("listening");
         for one in ready {
@@ -145,6 +146,22 @@ impl Captures {
         found.explained_by(expected, counts)?;
         Ok(judge::cell(expected))
     }
+}
+
+/// Starts skbcap for each hook, by the name and the words that it has for it, and waits until they
+/// listen: many that start at once take longer than one may.
+fn start(
+    space: &Space,
+    device: Option<&'static str>,
+    words: &dyn Fn(Hook) -> (String, String),
+) -> Result<Vec<(Hook, Option<&'static str>, Skbcap)>> {
+    let mut launched = Vec::new();
+    for hook in Hook::with_xmit() {
+        let (name, words) = words(hook);
+        launched.push((hook, Skbcap::launch(space, &name, &words)?));
+    }
+    let listening = |(hook, skbcap): (Hook, Skbcap)| Ok((hook, device, skbcap.listen()?));
+    launched.into_iter().map(listening).collect()
 }
 
 /// A row's file of tcpdump's, as [`Tcpdump`] names it.
