@@ -32,6 +32,7 @@ mod stress_machine;
 mod tcp;
 mod udp;
 mod write_cost;
+mod xmit;
 
 use std::env;
 use std::process::ExitCode;
@@ -97,6 +98,7 @@ const TESTS: &[Test] = &[
         "seconds=180 since=6.1 append=preempt=full",
         missed::missed_map_calls,
     ),
+    ("xmit_senders", "seconds=180", xmit::xmit_senders),
     ("pipe", "seconds=180", life::pipe),
     ("idle", "seconds=180", life::idle),
     ("disk_full", "seconds=180", life::disk_full),

@@ -27,6 +27,9 @@ pub(crate) fn xmit_senders() -> Result<()> {
             "traffic udp to=10.0.0.2:9 sizes=100 count={DATAGRAMS}"
         ))?;
     }
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    // netem takes a frame's socket away where it delays it.
+    a.sh("tc qdisc del dev va root")?;
     let send = format!("tcp-send bytes={BYTES}");
     stream(&pair.a, &pair.b, "10.0.0.2:80", &send, BYTES)?;
     std::thread::sleep(std::time::Duration::from_millis(200));
