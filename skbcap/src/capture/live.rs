@@ -19,7 +19,7 @@ use super::{
     interfaces_text, located, open,
     pipeline::{End, Pipeline},
     say, summarize,
-    target::{Facts, check, interfaces, namespace, origin, place, ways},
+    target::{Facts, check, cut_text, interfaces, namespace, origin, place, ways},
     writes_a_file,
 };
 use crate::{
@@ -127,7 +127,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     }
 
     // From here on only the output's own name can be wrong: a file is emptied no sooner.
-    let origin = origin(config, hook, netns.as_ref(), &facts);
+    let cut = cut_text(hook, kernel.copies_by_itself(), &facts);
+    let origin = origin(config, hook, netns.as_ref(), &facts, cut.as_deref());
     let mut clock = ClockWatch::new().context("cannot watch the clock")?;
     let recorder = recorder(config, hook, &origin, clock.offset().offset_ns)?;
     let sink = open(config, origin, config.snaplen)?;
@@ -135,10 +136,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let mut pipeline = Pipeline::new(sink, recorder, clock.offset(), config.count);
 
     kernel.attach()?;
-    if let Err(why) = &facts.page_bases {
-        say(format_args!(
-            "frames are cut before their first fragment: {why}"
-        ));
+    if let Some(cut) = cut {
+        say(format_args!("{cut}"));
     }
     say(format_args!(
         "listening on {}, {}, hook {}, snapshot length {} bytes",

@@ -104,7 +104,13 @@ impl Facts {
             layout.page_offset_base = bases.page_offset_base;
             layout.vmemmap_base = bases.vmemmap_base;
         }
-        let kfuncs = if own_types { kfuncs::find(&btf)? } else { None };
+        // Tests take them away.
+        let wanted = std::env::var_os("SKBCAP_KFUNCS").is_none_or(|wish| wish != "none");
+        let kfuncs = if own_types && wanted {
+            kfuncs::find(&btf)?
+        } else {
+            None
+        };
         Ok(Self {
             btf,
             layout,
@@ -140,12 +146,25 @@ pub(super) fn ways() -> anyhow::Result<Ways> {
     }
 }
 
+/// What frames lose where the page bases are not known, in words: `copies_by_itself` is the kernel.
+pub(super) fn cut_text(hook: Hook, copies_by_itself: bool, facts: &Facts) -> Option<String> {
+    let why = facts.page_bases.as_ref().err()?;
+    match (hook, copies_by_itself) {
+        (Hook::Queue | Hook::Xmit, true) => None,
+        (_, true) => Some(format!(
+            "frames of devices with egress filters are cut before their first fragment: {why}"
+        )),
+        (_, false) => Some(format!("frames are cut before their first fragment: {why}")),
+    }
+}
+
 /// The machine, the program, and what a reader of the file should know of this capture.
 pub(super) fn origin(
     config: &Config,
     hook: Hook,
     netns: Option<&Namespace>,
     facts: &Facts,
+    cut: Option<&str>,
 ) -> Origin {
     let system = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
@@ -160,9 +179,7 @@ pub(super) fn origin(
         interfaces_text(config).replace(", ", ","),
         config.snaplen
     )];
-    if let Err(why) = &facts.page_bases {
-        comments.push(format!("frames are cut before their first fragment: {why}"));
-    }
+    comments.extend(cut.map(str::to_owned));
     if let Err(why) = &facts.cpu_words {
         comments.push(format!("ctx is unknown on this kernel: {why}"));
     }

@@ -309,6 +309,15 @@ impl Kernel {
         }
     }
 
+    /// Whether the kernel copies frames by itself, and so needs no page bases: at a tracepoint, and
+    /// with a kprobe for devices without egress tc and nft.
+    #[must_use]
+    pub fn copies_by_itself(&self) -> bool {
+        self.parts
+            .iter()
+            .any(|part| part.program == part.faster && part.place != FUNCTION)
+    }
+
     /// Readable once a ring asks for attention.
     #[must_use]
     pub fn doorbell(&self) -> BorrowedFd<'_> {

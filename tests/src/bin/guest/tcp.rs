@@ -238,5 +238,7 @@ pub(crate) fn page_bases() -> Result<()> {
 fn start_with(hook: Hook, way: &str) -> Command {
     let mut command = command(&format!("--hook {hook}"));
     command.env("SKBCAP_PAGE_BASES", way);
+    // Else newer kernels copy fragments by themselves.
+    command.env("SKBCAP_KFUNCS", "none");
     command
 }

@@ -85,8 +85,8 @@ pub(super) const SHAPES: &[Shape] = &[
                 scene.a(),
                 scene.b(),
                 "10.0.0.2:80",
-                "tcp-send bytes=1500000",
-                1_500_000,
+                "tcp-send bytes=6000000",
+                6_000_000,
             )?;
             Ok(Counts::default())
         },
