@@ -56,6 +56,21 @@ pub fn give_memory_back() {
     unsafe {
         libc::malloc_trim(0);
     }
+    refuse_huge_pages();
+}
+
+/// Has the kernel leave holes in the heap alone: where it makes huge pages of its own accord, as
+/// Debian's does, it would fill what was just given back with zeros, 2 MiB at a time, minutes later.
+fn refuse_huge_pages() {
+    // The kernel reads whole registers and wants the rest to be 0.
+    const YES: libc::c_ulong = 1;
+    const NONE: libc::c_ulong = 0;
+    #[expect(unsafe_code, reason = "prctl has no safe form for this")]
+    // SAFETY: these arguments are numbers; it changes nothing that is in memory. If it fails, the
+    // process is larger and nothing else.
+    unsafe {
+        libc::prctl(libc::PR_SET_THP_DISABLE, YES, NONE, NONE, NONE);
+    }
 }
 
 /// Has all threads share what the allocator has: of a heap of their own it would keep the end.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The guest's first process: makes the file systems, runs the tests listed in
 # /skbcap/tests (a line each: NAME SECONDS), each on a machine cleared of the
-# one before it, and leaves the results on the disk.
+# one before it, and leaves the results of each on the disk before the next.
 export PATH=/skbcap:/usr/bin:/usr/sbin HOME=/root TERM=linux
 
 mount -t proc proc /proc
@@ -33,9 +33,23 @@ if grep -q skbcap.icount /proc/cmdline; then sleep 10; fi
 
 uptime() { cut -d ' ' -f 1 /proc/uptime; }
 
+# The disk is /dev/vda, in blocks of 4096 bytes: how many follow, then an archive
+# for each test, all of it written through. So what ended well is there even if
+# the guest dies, and no result takes memory from the tests behind it.
+blocks=0
+leave() {
+	more=$(
+		tar -c -C /results "$1" |
+			dd of=/dev/vda bs=4096 seek=$((blocks + 1)) iflag=fullblock conv=sync,fsync 2>&1 |
+			awk -F '[ +]' '/records out/ { print $1 + $2 }'
+	)
+	blocks=$((blocks + more))
+	printf 'skbcap-guest %d\n' $blocks | dd of=/dev/vda bs=4096 conv=sync,fsync 2>/dev/null
+	rm -rf "/results/$1"
+}
+
 # Each test's kernel messages are its own.
 dmesg -c >/tmp/dmesg-boot
-failed=0
 while read -r name seconds; do
 	rm -rf /out
 	mkdir -p /out "/results/$name"
@@ -54,21 +68,14 @@ while read -r name seconds; do
 		verdict=ok
 	elif [ "${took%.*}" -ge "$seconds" ]; then
 		verdict="FAILED: not done after $seconds s"
-		failed=1
 	else
 		verdict="FAILED: status $status"
-		failed=1
 	fi
 	if grep -q 'cut here' "/results/$name/dmesg"; then
 		verdict='FAILED: the kernel warned, see dmesg'
-		failed=1
 	fi
 	echo "$verdict ($took s)" >"/results/$name/verdict"
 	echo "skbcap-guest: test $name ... $verdict ($took s)"
+	leave "$name"
 done </skbcap/tests
-
-# The archive first: where the exit code stands, the archive is whole.
-tar -c -C /results . | dd of=/dev/vda bs=4096 seek=1 2>/dev/null
-printf 'skbcap-guest %d\n' $failed | dd of=/dev/vda bs=4096 conv=sync,notrunc 2>/dev/null
-sync
 poweroff -f

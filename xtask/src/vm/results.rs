@@ -1,5 +1,5 @@
-//! What a guest leaves on its disk: an exit code, then an archive with a
-//! directory for each test. Reads only; a disk without results is no error.
+//! What a guest leaves on its disk: how many blocks follow, then an archive for
+//! each test, in a directory of its name. A disk without results is no error.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// Where the archive begins.
-const ARCHIVE: u64 = 4096;
+/// A block: the first says how many follow.
+const BLOCK: u64 = 4096;
 /// How much the results may take. The file is sparse.
 const SIZE: u64 = 2 << 30;
 
@@ -31,18 +31,26 @@ pub(crate) fn clear(dir: &Path) -> Result<()> {
 }
 
 /// Unpacks the results into `dir`. `false`: the guest did not come to write
-/// them.
+/// any.
 pub(crate) fn unpack(disk: &Path, dir: &Path) -> Result<bool> {
-    let mut file = File::open(disk)?;
-    let mut magic = [0; 13];
-    file.read_exact(&mut magic)?;
-    if &magic != b"skbcap-guest " {
+    let mut file = File::options().read(true).write(true).open(disk)?;
+    let mut first = [0; 40];
+    file.read_exact(&mut first)?;
+    let first = String::from_utf8_lossy(&first);
+    let Some((blocks, _)) = first
+        .strip_prefix("skbcap-guest ")
+        .and_then(|rest| rest.split_once('\n'))
+    else {
         return Ok(false);
-    }
-    file.seek(SeekFrom::Start(ARCHIVE))?;
+    };
+    let blocks: u64 = blocks.parse().context("the disk's first line")?;
+    file.set_len(BLOCK * (1 + blocks))?;
+    file.seek(SeekFrom::Start(BLOCK))?;
     fs::create_dir_all(dir)?;
+    // Zeros stand between the archives; a guest's clock is not ours.
     let status = Command::new("tar")
-        .args(["--extract", "--no-same-owner", "--directory"])
+        .args(["--extract", "--ignore-zeros", "--touch"])
+        .args(["--no-same-owner", "--directory"])
         .arg(dir)
         .stdin(Stdio::from(file))
         .status()

@@ -11,9 +11,8 @@ use crate::program::Program;
 use crate::report::senders;
 use crate::skbcap::{Done, Skbcap};
 
-/// What a capture may take after its start, besides its rings: buffers that grow with the first large
-/// frames, and what is known of some thousand interfaces.
-const GROWTH_KIB: u64 = 4 << 10;
+/// What a capture may allocate: its buffers, and what is known of ten thousand interfaces.
+const MEMORY_KIB: u64 = 14 << 10;
 
 /// What became of the frames of one capture.
 #[derive(Clone, Copy, Debug)]
@@ -128,28 +127,27 @@ pub(crate) fn start_sending(space: &Space, name: &str, words: &str) -> Result<Pr
     space.start(name, &mut command)
 }
 
-/// The memory that it took since it listened is bounded by its rings, whose pages count from when
-/// they are first touched. How much the start leaves behind is the allocator's matter.
-pub(crate) fn memory_is_bounded(skbcap: &Program, at_first: u64, rings_kib: u64) -> Result<()> {
-    let held = kib(skbcap, "VmRSS:")?;
-    println!("{held} KiB held, {at_first} at first; {rings_kib} KiB of rings");
-    let bound = at_first + rings_kib + GROWTH_KIB;
-    ensure!(held <= bound, "{held} KiB held, over {bound}");
+/// The memory that it has allocated is bounded, however much there is to capture.
+pub(crate) fn memory_is_bounded(skbcap: &Program) -> Result<()> {
+    let held = anon_kib(skbcap)?;
+    println!("{held} KiB held");
+    ensure!(held <= MEMORY_KIB, "{held} KiB held, over {MEMORY_KIB}");
     Ok(())
 }
 
-/// A line of `/proc/PID/status`.
-pub(crate) fn kib(program: &Program, key: &str) -> Result<u64> {
+/// The memory that a program has allocated and touched. The rings' pages and those of its file are
+/// not among it: the first can't become more, and the second come and go as the kernel likes.
+pub(crate) fn anon_kib(program: &Program) -> Result<u64> {
     let path = format!("/proc/{}/status", program.child.id());
     let status = fs::read_to_string(path)?;
-    let line = status.lines().find(|line| line.starts_with(key));
-    let line = line.with_context(|| format!("no {key} in {status}"))?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+    let line = line.with_context(|| format!("no RssAnon in {status}"))?;
     Ok(line.split_whitespace().nth(1).context("KiB")?.parse()?)
 }
 
 /// Ends a capture and holds it against what was sent, if that is known.
-pub(crate) fn settle(skbcap: Skbcap, rings_kib: u64, sent: u64) -> Result<(Done, Counts)> {
-    memory_is_bounded(&skbcap.program, skbcap.held_kib, rings_kib)?;
+pub(crate) fn settle(skbcap: Skbcap, sent: u64) -> Result<(Done, Counts)> {
+    memory_is_bounded(&skbcap.program)?;
     let done = skbcap.stop()?;
     let counts = Counts::of(&done)?;
     counts.hold(sent)?;

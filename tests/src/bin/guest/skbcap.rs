@@ -10,7 +10,6 @@ use rustix::process::Signal;
 use skbcap_tests::capture::{self, Capture};
 
 use crate::lab::Space;
-use crate::law::kib;
 use crate::program::{Program, out};
 
 /// Where frames are taken.
@@ -61,8 +60,6 @@ pub(crate) struct Skbcap {
     pub(crate) program: Program,
     /// The line that says that it listens.
     pub(crate) listening: String,
-    /// The memory that it held when it listened.
-    pub(crate) held_kib: u64,
     /// Its file, when it writes one.
     pub(crate) file: PathBuf,
 }
@@ -110,7 +107,6 @@ impl Skbcap {
         Ok(Self {
             program: space.start(&format!("skbcap-{name}"), command)?,
             listening: String::new(),
-            held_kib: 0,
             file,
         })
     }
@@ -123,8 +119,6 @@ impl Skbcap {
     /// Waits until it listens.
     pub(crate) fn listen(mut self) -> Result<Self> {
         self.listening = self.program.wait_stderr("skbcap: listening on")?;
-        // None where it has ended already.
-        self.held_kib = kib(&self.program, "VmRSS:").unwrap_or(0);
         ensure!(
             self.listening.starts_with("skbcap: listening on"),
             "{}",

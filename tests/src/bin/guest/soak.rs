@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
 use crate::lab::Space;
-use crate::law::kib;
+use crate::law::anon_kib;
 use crate::program::{Program, out};
 use crate::skbcap::command;
 use crate::stress_machine::{attach, interfaces, is_host};
@@ -94,7 +94,7 @@ impl Whole {
     }
 
     fn look(&mut self) -> Result<()> {
-        let held = kib(&self.skbcap, "VmRSS:")?;
+        let held = anon_kib(&self.skbcap)?;
         let first = *self.at_first.get_or_insert(held);
         println!("the whole capture holds {held} KiB, {first} at first");
         ensure!(

@@ -13,13 +13,11 @@ use rustix::process::Signal;
 use skbcap_tests::capture;
 
 use crate::lab::{Pair, Space};
-use crate::law::{self, Counts, kib, send, settle, start_sending};
+use crate::law::{self, Counts, send, settle, start_sending};
 use crate::program::{Program, out};
 use crate::skbcap::{Done, Hook, Skbcap, command, verify};
 
-/// Rings of all CPUs, in KiB: full after some hundred frames.
-const SMALL_KIB: u64 = 512;
-/// Options of a capture with rings that are soon full.
+/// Options of a capture with rings that are full after some hundred frames.
 const SMALL: &str = "-s 2000 -B 512";
 /// Longer than anything that only hiccups.
 const STOPPED: Duration = Duration::from_secs(3);
@@ -47,7 +45,7 @@ pub(crate) fn stress_stopped() -> Result<()> {
             &pair.a,
             &format!("{all} count=20 gap_us=2000 first={first}"),
         )?;
-        let (done, counts) = settle(skbcap, SMALL_KIB, sent)?;
+        let (done, counts) = settle(skbcap, sent)?;
         ensure!(counts.ring_full > 1000, "the rings were not full");
         told_by_frames(&done, counts.ring_full)?;
     }
@@ -86,7 +84,7 @@ pub(crate) fn stress_sender() -> Result<()> {
         skbcap.program.signal(Signal::STOP)?;
         let stopped = least()?;
         skbcap.program.signal(Signal::CONT)?;
-        settle(skbcap, SMALL_KIB, 10 * count)?;
+        settle(skbcap, 10 * count)?;
         // Once more, in case the machine was busy with something else before.
         let without = without.min(least()?);
         let (beside, stopped) = (beside / without, stopped / without);
@@ -171,9 +169,8 @@ pub(crate) fn stress_slow_output() -> Result<()> {
             .a
             .start(&format!("slow-{hook}"), &mut command(&words))?;
         skbcap.wait_stderr("skbcap: listening on")?;
-        let at_first = kib(&skbcap, "VmRSS:")?;
         let sent = send(&pair.a, "sizes=1400 count=20000")?;
-        law::memory_is_bounded(&skbcap, at_first, SMALL_KIB)?;
+        law::memory_is_bounded(&skbcap)?;
         reader.hurry();
         let counts = finish(skbcap, reader, &format!("slow-{hook}"), sent)?;
         ensure!(counts.ring_full > 0, "it was not too slow");
@@ -195,14 +192,13 @@ pub(crate) fn stress_stalled_pipe() -> Result<()> {
         skbcap.wait_stderr("skbcap: listening on")?;
         let stdout = skbcap.child.stdout.take().context("a pipe")?;
         let reader = Reader::start(0, move || Ok(stdout));
-        let at_first = kib(&skbcap, "VmRSS:")?;
         let begun = Instant::now();
         let (mut sent, mut first) = (0, 0);
         while begun.elapsed() < STOPPED {
             sent += send(&pair.a, &format!("sizes=1000 count=3000 first={first}"))?;
             first += 3000;
         }
-        law::memory_is_bounded(&skbcap, at_first, SMALL_KIB)?;
+        law::memory_is_bounded(&skbcap)?;
         reader.hurry();
         sent += send(
             &pair.a,
@@ -235,7 +231,7 @@ pub(crate) fn stress_burst() -> Result<()> {
         sleep(Duration::from_millis(300));
         // Senders that were killed can't tell how many they sent. What was sent without a loss
         // behind it tells: each one's frames have a number.
-        law::memory_is_bounded(&skbcap.program, skbcap.held_kib, 64)?;
+        law::memory_is_bounded(&skbcap.program)?;
         let done = skbcap.stop()?;
         let counts = Counts::of(&done)?;
         law::file_tells_of(&done, &counts)?;
@@ -295,9 +291,9 @@ fn two(space: &Space, hook: Hook, other: Hook) -> Result<()> {
     stopped.program.signal(Signal::STOP)?;
     let sent = send(space, "sizes=1000 count=10000")?;
     stopped.program.signal(Signal::CONT)?;
-    let (_, counts) = settle(going, LARGE_KIB, sent)?;
+    let (_, counts) = settle(going, sent)?;
     ensure!(counts.captured == sent, "the one that went on lost frames");
-    let (_, counts) = settle(stopped, SMALL_KIB, sent)?;
+    let (_, counts) = settle(stopped, sent)?;
     ensure!(counts.ring_full > 1000, "the other did not");
     Ok(())
 }
