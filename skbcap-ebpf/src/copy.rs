@@ -6,11 +6,12 @@ use core::ptr::read_volatile;
 use skbcap_common::{
     Control, Flags,
     control::{FRAGS_ROOM, MAX_FRAGS, Walk},
+    record::HEADER_LEN,
 };
 
 use crate::{
     config::config,
-    maps::CONTROL,
+    maps::{CONTROL, SEGMENTS},
     memory::opaque,
     skb::{Device, SharedInfo, Skb},
     source::{ByAddress, Source, read},
@@ -67,21 +68,32 @@ pub(crate) struct Copied {
     pub(crate) flags: Flags,
 }
 
-/// Copies the frame's bytes to `to`, and says how many and what is missing.
+/// Where a frame's bytes go.
+pub(crate) struct Place {
+    /// Its segment's number.
+    pub(crate) segment: u32,
+    /// From the segment's start on.
+    pub(crate) offset: u64,
+    /// The same as a pointer.
+    pub(crate) to: *mut u8,
+}
+
+/// Copies the frame's bytes to `place`, and says how many and what is missing.
 ///
 /// # Safety
 ///
-/// `to` has room for the snapshot length and one chunk more, and `control` is this CPU's own, with
-/// its busy mark set.
+/// `place` has room for the snapshot length and one chunk more, and `control` is this CPU's own and
+/// of this `index`, with its busy mark set.
 #[inline(always)]
 pub(crate) unsafe fn copy<S: Source>(
-    to: *mut u8,
+    place: &Place,
     skb: &Skb,
     shared_info: SharedInfo,
     plan: &Plan,
     control: *mut Control,
     index: u32,
 ) -> Copied {
+    let to = place.to;
     if S::COPIES {
         // SAFETY: the caller's promise.
         let copied = unsafe { copy_whole::<S>(to, skb, plan) };
@@ -102,7 +114,7 @@ pub(crate) unsafe fn copy<S: Source>(
     // SAFETY: the caller's promise, handed on.
     unsafe {
         begin(to, skb, shared_info, plan, control);
-        let is_through = follow(to, control, index);
+        let is_through = skbcap_follow(index, place.segment, place.offset) != 0;
         let walk = (&raw const (*control).walk).read_volatile();
         // For the verifier: a record's length is made of it.
         let len = opaque(walk.copied).min(config!(snaplen).into());
@@ -243,6 +255,34 @@ unsafe fn begin(
     unsafe { (&raw mut (*control).walk).write_volatile(walk) }
 }
 
+/// [`follow`] as a function of its own, which the verifier goes through once and not for each way
+/// that leads here: a global function, of numbers (Linux 5.6, kernel/bpf/verifier.c:do_check_subprogs).
+///
+/// # Safety
+///
+/// `index` is that of a control block of this CPU, whose busy mark is set; a frame's bytes may be
+/// written to the segment from `offset` on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn skbcap_follow(index: u32, segment: u32, offset: u64) -> u64 {
+    let (Some(control), Some(segment)) =
+        (CONTROL.get_ptr_mut(index), SEGMENTS.get_ptr_mut(segment))
+    else {
+        return 0;
+    };
+    let segment_len = u64::from(config!(segment_len));
+    let offset = opaque(offset);
+    if offset >= segment_len + u64::from(HEADER_LEN) {
+        return 0;
+    }
+    // SAFETY: the caller's promise, handed on. The slack behind a segment holds a header, a snapshot
+    // length and a chunk.
+    unsafe {
+        let to = segment.cast::<u8>().add(offset as usize);
+        follow(to, control, index).into()
+    }
+}
+
 /// Copies part after part, and returns whether it came to the end of what it follows: not if a part
 /// could not be read.
 ///
@@ -312,7 +352,7 @@ enum Next {
 }
 
 /// [`next_part`] as a function of its own, which the verifier goes through once and not with each
-/// step: a global function, of a number (Linux 5.6, kernel/bpf/verifier.c:do_check_subprogs).
+/// step.
 ///
 /// # Safety
 ///

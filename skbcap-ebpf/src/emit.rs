@@ -20,7 +20,7 @@ use skbcap_common::{
 
 use crate::{
     config::config,
-    copy::{self, Plan},
+    copy::{self, Place, Plan},
     filter, identity,
     maps::{CONTROL, DOORBELL, DROPS, SEGMENTS},
     memory::{add, locked_add, opaque},
@@ -140,13 +140,13 @@ unsafe fn take_marked<S: Source>(
 
         let plan = Plan::new(&skb, &device);
         let head = Position(read_volatile(&raw const (*control).head));
-        let Some(record) = reserve(head, &plan, control) else {
+        let Some(place) = reserve(head, &plan, control) else {
             count_interface_drop(index, control, &device);
             return time_ns;
         };
         // All but what the copy tells goes into the header before it, so that little has to be kept
         // in registers across it.
-        let header = record.cast::<RecordHeader>();
+        let header = place.to.cast::<RecordHeader>();
         (*header).version = VERSION;
         (*header).hook = hook as u8;
         (*header).ip_summed = skb.ip_summed;
@@ -180,8 +180,12 @@ unsafe fn take_marked<S: Source>(
         let flags = device.flags.union(socket_flag).union(ring_flag);
         write_volatile(&raw mut (*header).flags, flags.0);
 
-        let to = record.add(HEADER_LEN as usize);
-        let copied = copy::copy::<S>(to, &skb, shared_info, &plan, control, index);
+        let place = Place {
+            offset: place.offset + u64::from(HEADER_LEN),
+            to: place.to.add(HEADER_LEN as usize),
+            ..place
+        };
+        let copied = copy::copy::<S>(&place, &skb, shared_info, &plan, control, index);
         let record_len = record_len(copied.len as u32);
         (*header).record_len = record_len;
         (*header).captured_len = copied.len as u32;
@@ -212,7 +216,7 @@ unsafe fn take_marked<S: Source>(
 ///
 /// `control` is this CPU's control block, and its busy mark is set by this very program.
 #[inline(always)]
-unsafe fn reserve(head: Position, plan: &Plan, control: *mut Control) -> Option<*mut u8> {
+unsafe fn reserve(head: Position, plan: &Plan, control: *mut Control) -> Option<Place> {
     // SAFETY: as the caller promises.
     unsafe {
         let tail = Position(read_volatile(&raw const (*control).tail));
@@ -227,14 +231,19 @@ unsafe fn reserve(head: Position, plan: &Plan, control: *mut Control) -> Option<
             return None;
         }
         let offset = opaque(head.offset().into());
-        let segment = SEGMENTS.get_ptr_mut(first_segment + head.segment() % segments);
+        let number = first_segment + head.segment() % segments;
+        let segment = SEGMENTS.get_ptr_mut(number);
         let (Some(segment), true) = (segment, offset < u64::from(config!(segment_len))) else {
             // The loader gives each ring its segments, and positions stay below a segment's length.
             add(&raw mut (*control).dropped_no_ring, 1);
             return None;
         };
         // The slack behind each segment holds a header, a snapshot length and a chunk.
-        Some(segment.cast::<u8>().add(offset as usize))
+        Some(Place {
+            segment: number,
+            offset,
+            to: segment.cast::<u8>().add(offset as usize),
+        })
     }
 }
 
