@@ -40,6 +40,10 @@ pub(crate) fn tcp_bulk() -> Result<()> {
     let pair = Pair::new("bulk")?;
     // As sendfile_17_frags says: else a busy machine has small super-frames only.
     pair.a.sysctl("net/ipv4/tcp_min_tso_segs", "45")?;
+    // Nor may a window be smaller than such a frame: neither the sender's at first, nor the receiver's.
+    pair.a
+        .ip("route change 10.0.0.0/24 dev va src 10.0.0.1 initcwnd 180")?;
+    pair.b.sysctl("net/ipv4/tcp_rmem", "4096 4194304 6291456")?;
     let outcome = both(&pair, || bulk(&pair))?;
     outcome.same(10)?;
     super_frames(&outcome)
@@ -126,6 +130,10 @@ pub(crate) fn sendfile_17_frags() -> Result<()> {
     // (net/ipv4/tcp_output.c: tcp_tso_autosize). 45 segments of 1448 bytes are as many as a frame
     // may have before the device's limit of 64 KiB has it cut up.
     pair.a.sysctl("net/ipv4/tcp_min_tso_segs", "45")?;
+    // Nor may a window be smaller than such a frame: neither the sender's at first, nor the receiver's.
+    pair.a
+        .ip("route change 10.0.0.0/24 dev va src 10.0.0.1 initcwnd 180")?;
+    pair.b.sysctl("net/ipv4/tcp_rmem", "4096 4194304 6291456")?;
     let file = out("file");
     let file = file.to_str().context("an odd name")?;
     words_of(&format!("traffic stream-file file={file} bytes={BULK}")).status()?;
