@@ -8,6 +8,7 @@
 pub mod config;
 pub mod control;
 pub mod kfunc;
+pub mod load;
 pub mod note;
 pub mod peek;
 pub mod position;

@@ -1,10 +1,11 @@
 //! A frame's bytes, from wherever they lie, into its record: the linear part, fragments, and the skbs
 //! of a `frag_list`.
 
-use core::ptr::read_volatile;
+use core::{mem::offset_of, ptr::read_volatile};
 
 use skbcap_common::{
     Control, Flags,
+    config::Layout,
     control::{FRAGS_ROOM, MAX_FRAGS, Walk},
     record::HEADER_LEN,
 };
@@ -14,7 +15,7 @@ use crate::{
     maps::{CONTROL, SEGMENTS},
     memory::opaque,
     skb::{Device, SharedInfo, Skb},
-    source::{ByAddress, Source, read},
+    source::{ByAddress, Source, field, read},
 };
 
 const PAGE_SHIFT: u64 = 12;
@@ -187,7 +188,7 @@ unsafe fn copy_linear(to: *mut u8, skb: &Skb, plan: &Plan, chunk_len: u64) -> Co
     };
     let len = opaque(plan.want);
     // SAFETY: at most a chunk.
-    if len > chunk_len || !unsafe { read(to, len, skb.data) } {
+    if len > chunk_len || !unsafe { read(to, len, skb.data()) } {
         return unreadable;
     }
     Copied {
@@ -216,7 +217,7 @@ unsafe fn begin(
     let mut walk = Walk {
         want: plan.want,
         copied: 0,
-        source: skb.data,
+        source: skb.data(),
         // Never below zero but in an skb that is none; then nothing is read.
         remaining: u64::from(skb.len.saturating_sub(skb.data_len)),
         next_frag: 0,
@@ -242,7 +243,7 @@ unsafe fn begin(
     }
     if skb.data_len != 0 {
         // SAFETY: the caller's promise.
-        walk.nr_frags = unsafe { read_frags(control, skb.shared_info, shared_info) };
+        walk.nr_frags = unsafe { read_frags(control, skb.shared_info(), shared_info) };
         // What is behind a fragment that is not followed would stand in its place.
         if walk.nr_frags == u64::from(shared_info.nr_frags()) {
             walk.next_skb = shared_info.frag_list();
@@ -414,15 +415,14 @@ unsafe fn next_in_list(control: *mut Control, address: u64) -> Next {
         let Some(member) = ByAddress::skb(control, address) else {
             return Next::Unreadable;
         };
-        let (len, data_len): (u32, u32) = (
-            member.get(config!(layout.skb_len)),
-            member.get(config!(layout.skb_data_len)),
+        let (len, data_len) = (
+            field!(member.skb_len: u32),
+            field!(member.skb_data_len: u32),
         );
-        let end: u32 = member.get(config!(layout.skb_end));
-        let shared_info = member.get::<u64>(config!(layout.skb_head)) + u64::from(end);
-        let source: u64 = member.get(config!(layout.skb_data));
+        let shared_info = field!(member.skb_head: u64) + u64::from(field!(member.skb_end: u32));
+        let source = field!(member.skb_data: u64);
         let failed = &mut 0;
-        let mut next: u64 = ByAddress::load(address, config!(layout.skb_next), failed);
+        let mut next = ByAddress::load::<u64, { offset_of!(Layout, skb_next) }>(address, failed);
         let mut nr_frags = 0;
         let walk = &raw mut (*control).walk;
         if data_len != 0 {

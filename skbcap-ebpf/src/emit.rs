@@ -124,11 +124,11 @@ unsafe fn take_marked<S: Source>(
             return TIME_UNKNOWN;
         };
         let device = Device::read::<S>(&skb);
-        if !filter::wants(&device) {
+        if !filter::wants::<S>(&device) {
             add(&raw mut (*control).filtered, 1);
             return TIME_UNKNOWN;
         }
-        let Some(shared_info) = SharedInfo::read::<S>(skb.shared_info, control) else {
+        let Some(shared_info) = SharedInfo::read::<S>(skb.shared_info(), control) else {
             add(&raw mut (*control).unreadable, 1);
             return TIME_UNKNOWN;
         };
@@ -144,30 +144,30 @@ unsafe fn take_marked<S: Source>(
             count_interface_drop(index, control, &device);
             return time_ns;
         };
-        // All but what the copy tells goes into the header before it, so that little has to be kept
-        // in registers across it.
+        // All but what the copy tells goes into the header before it, and each field at once, so that
+        // little has to be kept in registers.
         let header = place.to.cast::<RecordHeader>();
         (*header).version = VERSION;
         (*header).hook = hook as u8;
-        (*header).ip_summed = skb.ip_summed;
+        (*header).ip_summed = skb.ip_summed();
         (*header).time_ns = time_ns;
         (*header).sequence = sequence;
         (*header).cpu = cpu;
         identity::write_current::<S>(header);
-        (*header).socket = skb.socket;
+        let socket = skb.socket();
+        (*header).socket = socket;
         (*header).skb = skb.address;
         (*header).netns = device.netns;
         (*header).ifindex = device.ifindex;
-        (&raw mut (*header).ifname)
-            .cast::<[u64; 2]>()
-            .write(device.name);
+        let (name, device_flag) = device.name::<S>();
+        (&raw mut (*header).ifname).cast::<[u64; 2]>().write(name);
         (*header).dev_type = device.kind;
         (*header).gso_size = shared_info.gso_size();
         (*header).len = plan.len as u32;
         (*header).gso_type = shared_info.gso_type();
-        (*header).protocol = skb.protocol;
-        (*header).network_offset = skb.network_offset;
-        let socket_flag = if skb.socket == 0 {
+        (*header).protocol = skb.protocol();
+        (*header).network_offset = skb.network_offset();
+        let socket_flag = if socket == 0 {
             Flags::default()
         } else {
             Flags::HAS_SOCKET
@@ -177,7 +177,7 @@ unsafe fn take_marked<S: Source>(
         } else {
             Flags::SECOND_RING
         };
-        let flags = device.flags.union(socket_flag).union(ring_flag);
+        let flags = device_flag.union(socket_flag).union(ring_flag);
         write_volatile(&raw mut (*header).flags, flags.0);
 
         let place = Place {

@@ -1,11 +1,11 @@
 //! What is not asked for, cheapest first.
 
-use crate::{config::config, skb::Device};
+use crate::{config::config, skb::Device, source::Source};
 use skbcap_common::config::MAX_INTERFACES;
 
 /// Whether frames of this device are wanted.
 #[inline(always)]
-pub(crate) fn wants(device: &Device) -> bool {
+pub(crate) fn wants<S: Source>(device: &Device) -> bool {
     let netns = config!(netns);
     if netns != 0 && netns != device.netns {
         return false;
@@ -14,10 +14,11 @@ pub(crate) fn wants(device: &Device) -> bool {
     if count == 0 {
         return true;
     }
+    let (name, _) = device.name::<S>();
     let mut index = 0;
     while index < MAX_INTERFACES && index < count {
         let [low, high] = interface_name(index);
-        if low == device.name[0] && high == device.name[1] {
+        if low == name[0] && high == name[1] {
             return true;
         }
         index += 1;

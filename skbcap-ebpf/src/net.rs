@@ -97,10 +97,9 @@ pub(crate) fn take_missed<S: Source>(skb: u64) {
 #[inline(always)]
 fn has_egress<S: Source>(skb: u64) -> bool {
     let [tc, nft] = [config!(layout.dev_egress[0]), config!(layout.dev_egress[1])];
-    // SAFETY: all of these are pointers, and only asked whether they are null.
+    // SAFETY: the skb that the program was handed, and what came from the same source.
     unsafe {
-        let device: u64 = S::field(skb, config!(types.sk_buff), config!(layout.skb_dev));
-        (tc != 0 && S::load::<u64>(device, tc, &mut 0) != 0)
-            || (nft != 0 && S::load::<u64>(device, nft, &mut 0) != 0)
+        let device = S::device(skb);
+        (tc != 0 && S::is_set(device, tc)) || (nft != 0 && S::is_set(device, nft))
     }
 }

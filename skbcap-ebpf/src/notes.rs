@@ -51,7 +51,7 @@ pub(crate) fn write<S: Source>(skb: u64) {
     let ids = identity::pid_tgid();
     // SAFETY: the control block's scratch, which no other program of this hook uses meanwhile.
     let [address, socket, head] =
-        unsafe { [skb.address, skb.socket, skb.head].map(|pointer| number(control, pointer)) };
+        unsafe { [skb.address, skb.socket(), skb.head()].map(|pointer| number(control, pointer)) };
     let mut note = Note {
         key: address,
         socket,
@@ -87,7 +87,7 @@ pub(crate) fn write<S: Source>(skb: u64) {
 pub(crate) unsafe fn apply(header: *mut RecordHeader, skb: &Skb, control: *mut Control) -> Flags {
     // SAFETY: the caller's promise.
     let [address, socket, head] =
-        unsafe { [skb.address, skb.socket, skb.head].map(|pointer| number(control, pointer)) };
+        unsafe { [skb.address, skb.socket(), skb.head()].map(|pointer| number(control, pointer)) };
     let (note, found) = match get(&NOTES, address) {
         Some(note) if note.socket == socket && note.head == head => {
             remove(&NOTES, address);

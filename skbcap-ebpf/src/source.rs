@@ -1,15 +1,21 @@
 //! How programs get at the kernel's structures: by addresses, or by pointers whose types the
 //! verifier knows.
 //!
+//! Where a field lies in a structure is written into the load itself: see [`Fields::get`].
+//!
 //! No access can fault: each is a `bpf_probe_read_kernel`, or a load that the verifier watches over
 //! and that reads zeros where nothing is mapped (`BPF_PROBE_MEM`).
 
-use core::mem::MaybeUninit;
+use core::{
+    arch::asm,
+    mem::{MaybeUninit, offset_of},
+};
 
 use aya_ebpf::helpers::generated::{bpf_dynptr_read, bpf_get_current_task, bpf_probe_read_kernel};
 use skbcap_common::{
     Control,
-    config::{SHARED_INFO_WINDOW, SKB_WINDOW},
+    config::{Layout, SHARED_INFO_WINDOW, SKB_WINDOW},
+    load,
 };
 
 use crate::{config::config, kfunc};
@@ -67,24 +73,31 @@ pub(crate) trait Source {
     /// As [`Source::skb`].
     unsafe fn shared_info(control: *mut Control, address: u64) -> Option<Fields>;
 
-    /// The integer at `address + offset`, or an array of them; a failure is added to `failed` as
-    /// its highest bit, and reads zeros. Without a branch: the verifier would follow all that
-    /// comes behind once more for each, with the zeros known.
+    /// A field of the structure at `address`; a failure is added to `failed` as its highest bit,
+    /// and reads zeros. Without a branch: the verifier would follow all that comes behind once more
+    /// for each, with the zeros known.
     ///
     /// # Safety
     ///
-    /// Any bytes are a `T`, and `address` came from this source.
-    unsafe fn load<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T;
+    /// `address` came from this source.
+    unsafe fn load<T: Word, const FIELD: usize>(address: u64, failed: &mut u64) -> T;
 
-    /// The integer at `offset` of the structure at `address`, which is of the type `type_id`.
+    /// The device of the skb that the program was handed.
     ///
     /// # Safety
     ///
-    /// Any bytes are a `T`.
-    unsafe fn field<T: Copy>(address: u64, _type_id: u32, offset: u32) -> T {
+    /// `skb` is that.
+    unsafe fn device(skb: u64) -> u64 {
         // SAFETY: the caller's promise.
-        unsafe { read_value(address + u64::from(offset), &mut 0) }
+        unsafe { Self::load::<u64, { offset_of!(Layout, skb_dev) }>(skb, &mut 0) }
     }
+
+    /// As [`Source::load`], whether the eight bytes at `offset` are not zero.
+    ///
+    /// # Safety
+    ///
+    /// `address` came from this source.
+    unsafe fn is_set(address: u64, offset: u32) -> bool;
 
     /// The four bytes at an address of the kernel's; zeros where it is 0 or can't be read.
     fn word32(address: u64) -> u32;
@@ -138,9 +151,15 @@ impl Source for ByAddress {
     }
 
     #[inline(always)]
-    unsafe fn load<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T {
-        // SAFETY: the caller's promise.
-        unsafe { read_value(address + u64::from(offset), failed) }
+    unsafe fn load<T: Word, const FIELD: usize>(address: u64, failed: &mut u64) -> T {
+        // SAFETY: a word is an integer.
+        unsafe { read_value(address + u64::from(offset_of_field(FIELD)), failed) }
+    }
+
+    #[inline(always)]
+    unsafe fn is_set(address: u64, offset: u32) -> bool {
+        // SAFETY: any bytes are an integer.
+        unsafe { read_value::<u64>(address + u64::from(offset), &mut 0) != 0 }
     }
 
     #[inline(always)]
@@ -183,8 +202,13 @@ impl Source for ByType {
     }
 
     #[inline(always)]
-    unsafe fn load<T: Copy>(address: u64, offset: u32, _failed: &mut u64) -> T {
-        Fields(address as *const u8).get(offset)
+    unsafe fn load<T: Word, const FIELD: usize>(address: u64, _failed: &mut u64) -> T {
+        Fields(address as *const u8).get::<T, FIELD>()
+    }
+
+    #[inline(always)]
+    unsafe fn is_set(address: u64, offset: u32) -> bool {
+        Fields(address as *const u8).at::<u64>(offset) != 0
     }
 
     #[inline(always)]
@@ -211,8 +235,9 @@ impl Source for ByCast {
     const DEFERS: bool = true;
 
     #[inline(always)]
-    unsafe fn field<T: Copy>(address: u64, type_id: u32, offset: u32) -> T {
-        Fields::cast(address, type_id).get(offset)
+    unsafe fn device(skb: u64) -> u64 {
+        let fields = Fields::cast(skb, config!(types.sk_buff));
+        field!(fields.skb_dev: u64)
     }
 
     #[inline(always)]
@@ -226,18 +251,23 @@ impl Source for ByCast {
     }
 
     #[inline(always)]
-    unsafe fn load<T: Copy>(address: u64, offset: u32, _failed: &mut u64) -> T {
-        Fields(address as *const u8).get(offset)
+    unsafe fn load<T: Word, const FIELD: usize>(address: u64, _failed: &mut u64) -> T {
+        Fields(address as *const u8).get::<T, FIELD>()
+    }
+
+    #[inline(always)]
+    unsafe fn is_set(address: u64, offset: u32) -> bool {
+        Fields(address as *const u8).at::<u64>(offset) != 0
     }
 
     #[inline(always)]
     fn word32(address: u64) -> u32 {
-        Fields::cast(address, config!(types.word32)).get(0)
+        Fields::cast(address, config!(types.word32)).at(0)
     }
 
     #[inline(always)]
     fn is_word64_set(address: u64) -> bool {
-        Fields::cast(address, config!(types.word64)).get::<u64>(0) != 0
+        Fields::cast(address, config!(types.word64)).at::<u64>(0) != 0
     }
 
     #[inline(always)]
@@ -248,7 +278,7 @@ impl Source for ByCast {
             config!(types.task_struct),
         );
         // SAFETY: the caller's promise.
-        unsafe { to.write(task.get(config!(layout.task_comm))) }
+        unsafe { to.write(field!(task.task_comm: [u64; 2])) }
     }
 }
 
@@ -271,9 +301,15 @@ impl Source for ByTrust {
     }
 
     #[inline(always)]
-    unsafe fn load<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T {
+    unsafe fn load<T: Word, const FIELD: usize>(address: u64, failed: &mut u64) -> T {
         // SAFETY: the caller's promise.
-        unsafe { ByCast::load(address, offset, failed) }
+        unsafe { ByCast::load::<T, FIELD>(address, failed) }
+    }
+
+    #[inline(always)]
+    unsafe fn is_set(address: u64, offset: u32) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { ByCast::is_set(address, offset) }
     }
 
     #[inline(always)]
@@ -316,12 +352,79 @@ impl Fields {
         Self(unsafe { kfunc::rdonly_cast(address, type_id) } as *const u8)
     }
 
-    /// The integer at `offset`, or an array of them. The offset comes from the configuration: the
-    /// loader has checked that it lies within the structure and is aligned for its type.
+    /// A field, by its place in [`Layout`]: one load, into which the loader writes the offset. It has
+    /// checked that the field lies within the structure and is aligned for its type.
     #[inline(always)]
-    pub(crate) fn get<T: Copy>(self, offset: u32) -> T {
+    pub(crate) fn get<T: Word, const FIELD: usize>(self) -> T {
         // SAFETY: within and aligned, as above; the verifier proves it once more.
+        unsafe { T::load::<FIELD>(self.0) }
+    }
+
+    /// The integer at `offset`, which comes from the configuration.
+    #[inline(always)]
+    fn at<T: Copy>(self, offset: u32) -> T {
+        // SAFETY: as for `get`.
         unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
+    }
+}
+
+/// A field of [`Fields`] by its name in [`Layout`], and its type: `field!(fields.skb_len: u32)`.
+macro_rules! field {
+    ($fields:ident . $field:ident : $type:ty) => {
+        $fields.get::<$type, { ::core::mem::offset_of!(::skbcap_common::config::Layout, $field) }>()
+    };
+}
+pub(crate) use field;
+
+/// The offset of a field, for calculating with.
+#[inline(always)]
+fn offset_of_field(field: usize) -> u32 {
+    let layout = (&raw const crate::config::global().layout).cast::<u8>();
+    // SAFETY: `field` is the place of a `u32` in `Layout`. Volatile, as in `config::load`.
+    unsafe { core::ptr::read_volatile(layout.add(field).cast()) }
+}
+
+/// What can be loaded: an integer, or two of them.
+pub(crate) trait Word: Copy {
+    /// The word at the field with that place in [`Layout`].
+    ///
+    /// # Safety
+    ///
+    /// The field lies in the structure at `base`, and the verifier sees that it does.
+    unsafe fn load<const FIELD: usize>(base: *const u8) -> Self;
+}
+
+macro_rules! word {
+    ($type:ty, $size:literal) => {
+        impl Word for $type {
+            #[inline(always)]
+            unsafe fn load<const FIELD: usize>(base: *const u8) -> Self {
+                let word: u64;
+                // SAFETY: the caller's promise; it reads and writes nothing else.
+                unsafe {
+                    asm!(
+                        concat!("{word} = *(", $size, " *)({base} + {field})"),
+                        word = lateout(reg) word,
+                        base = in(reg) base,
+                        field = const load::stand_in(FIELD),
+                        options(nostack, pure, readonly),
+                    );
+                }
+                word as Self
+            }
+        }
+    };
+}
+word!(u8, "u8");
+word!(u16, "u16");
+word!(u32, "u32");
+word!(u64, "u64");
+
+impl Word for [u64; 2] {
+    #[inline(always)]
+    unsafe fn load<const FIELD: usize>(base: *const u8) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { [u64::load::<FIELD>(base), u64::load::<FIELD>(base.add(8))] }
     }
 }
 

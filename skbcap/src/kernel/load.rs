@@ -175,6 +175,7 @@ impl Kernel {
         let bytes = object::prepared(
             "SEGMENTS",
             options.geometry.value_len,
+            &options.layout,
             options.kfuncs.as_ref(),
         )?;
         let mut loader: EbpfLoader<'_> = loader;

@@ -10,7 +10,8 @@ use object::{
     read::elf::ElfFile,
     read::{Object, ObjectSection, ObjectSymbol},
 };
-use skbcap_common::kfunc;
+use skbcap_common::{config::Layout, kfunc, load};
+use zerocopy::IntoBytes as _;
 
 use super::kfuncs::Kfuncs;
 
@@ -40,15 +41,16 @@ pub fn bytes() -> &'static [u8] {
 }
 
 /// The object, made ready for a kernel: `value_size` for the map `map` (aya can set the number of a
-/// map's entries, but not the size of one), and the numbers of the kernel's functions in the calls
-/// of them, where it has them.
+/// map's entries, but not the size of one), the offsets of fields in the loads of them, and the
+/// numbers of the kernel's functions in the calls of them, where it has them.
 ///
 /// # Errors
 ///
-/// When the object holds no such map, or no such call.
+/// When the object holds no such map, no such call, or loads a field that lies too far back.
 pub fn prepared(
     map: &str,
     value_size: u32,
+    layout: &Layout,
     kfuncs: Option<&Kfuncs>,
 ) -> Result<Vec<u8>, ObjectError> {
     let offset = definition(map)? + VALUE_SIZE_AT;
@@ -58,6 +60,7 @@ pub fn prepared(
         .and_then(|start| bytes.get_mut(start..start + 4))
         .ok_or_else(|| problem(format!("ends before the definition of {map}")))?;
     field.copy_from_slice(&value_size.to_le_bytes());
+    place_fields(&mut bytes, layout)?;
     if let Some(kfuncs) = kfuncs {
         call(&mut bytes, kfunc::RDONLY_CAST, kfuncs.rdonly_cast)?;
         if let Some(function) = kfuncs.dynptr_from_skb {
@@ -65,6 +68,38 @@ pub fn prepared(
         }
     }
     Ok(bytes)
+}
+
+/// Writes the offsets of fields over what stands for them in load instructions.
+fn place_fields(bytes: &mut [u8], layout: &Layout) -> Result<(), ObjectError> {
+    /// `BPF_LDX | BPF_MEM`, without the two bits of the size.
+    const LOAD: u8 = 0x61;
+    const SIZE: u8 = 0x18;
+    let words = layout.as_bytes();
+    for code in code()? {
+        let section = bytes.get_mut(code).unwrap_or_default();
+        for instruction in section.as_chunks_mut::<8>().0 {
+            let stand_in = i16::from_le_bytes([instruction[2], instruction[3]]);
+            let Some(field) = load::field(stand_in) else {
+                continue;
+            };
+            if instruction[0] & !SIZE != LOAD {
+                continue;
+            }
+            let offset = words[field..]
+                .first_chunk()
+                .copied()
+                .map(u32::from_le_bytes);
+            let offset = offset.and_then(|offset| i16::try_from(offset).ok());
+            let offset = offset.ok_or_else(|| {
+                problem(format!(
+                    "cannot load a field as far back as that at {field}"
+                ))
+            })?;
+            instruction[2..4].copy_from_slice(&offset.to_le_bytes());
+        }
+    }
+    Ok(())
 }
 
 /// Makes every call of the helper `stand_in` one of the kernel's function number `function`.
@@ -134,10 +169,20 @@ fn problem(problem: String) -> ObjectError {
 mod tests {
     use super::*;
     use skbcap_common::config::Types;
+    use zerocopy::FromBytes as _;
+
+    /// Every field where its stand-in says.
+    fn unplaced() -> Layout {
+        let stand_ins = (0..size_of::<Layout>()).step_by(4);
+        let bytes: Vec<u8> = stand_ins
+            .flat_map(|field| u32::from(load::stand_in(field).cast_unsigned()).to_le_bytes())
+            .collect();
+        Layout::read_from_bytes(&bytes).unwrap()
+    }
 
     #[test]
     fn a_value_size_is_changed_and_nothing_else() {
-        let changed = prepared("SEGMENTS", 0x0012_3000, None).unwrap();
+        let changed = prepared("SEGMENTS", 0x0012_3000, &unplaced(), None).unwrap();
         let at = definition("SEGMENTS").unwrap() as usize + 8;
         assert_eq!(OBJECT[at..at + 4], 4096u32.to_le_bytes());
         assert_eq!(changed[at..at + 4], 0x0012_3000u32.to_le_bytes());
@@ -156,7 +201,7 @@ mod tests {
             dynptr_from_skb: Some(0x6_789a),
             types: Types::default(),
         };
-        let changed = prepared("SEGMENTS", 4096, Some(&kfuncs)).unwrap();
+        let changed = prepared("SEGMENTS", 4096, &unplaced(), Some(&kfuncs)).unwrap();
         let mut calls = 0;
         for (ours, theirs) in changed.chunks(8).zip(OBJECT.chunks(8)) {
             if ours != theirs {
@@ -171,8 +216,31 @@ mod tests {
     }
 
     #[test]
+    fn loads_get_the_kernels_offsets() {
+        let mut layout = Layout {
+            skb_len: 112,
+            ..Layout::default()
+        };
+        let changed = prepared("SEGMENTS", 4096, &layout, None).unwrap();
+        let stand_in = load::stand_in(std::mem::offset_of!(Layout, skb_len)).to_le_bytes();
+        let mut loads = 0;
+        for (ours, theirs) in changed.chunks(8).zip(OBJECT.chunks(8)) {
+            if theirs[0] == 0x61 && theirs[2..4] == stand_in {
+                assert_eq!(ours[2..4], [112, 0]);
+                loads += 1;
+            }
+        }
+        assert!(loads > 2, "{loads} loads");
+        layout.skb_len = 0x8000;
+        let error = prepared("SEGMENTS", 4096, &layout, None).unwrap_err();
+        assert!(error.to_string().contains("as far back as"), "{error}");
+    }
+
+    #[test]
     fn an_unknown_map_is_named() {
-        let error = prepared("NOWHERE", 1, None).unwrap_err().to_string();
+        let error = prepared("NOWHERE", 1, &unplaced(), None)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("has no map NOWHERE"), "{error}");
     }
 }
