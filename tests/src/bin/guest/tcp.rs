@@ -88,7 +88,9 @@ fn whole_stream(packets: &[Packet], port: u16, bytes: u64) -> Result<()> {
     for segment in packets.iter().filter_map(Packet::tcp) {
         if segment.ports.1 == port && segment.payload.len() >= 16 {
             let (offset, whole) = place(segment.payload)?;
-            pieces.insert(offset, whole);
+            // A retransmit may begin where a longer segment began.
+            let longest = pieces.entry(offset).or_insert(whole);
+            *longest = whole.max(*longest);
         }
     }
     let mut next = 0;
