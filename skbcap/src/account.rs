@@ -176,6 +176,43 @@ impl fmt::Display for Account {
     }
 }
 
+/// What stands in an account's place in a file after which the capture went on in another: the last
+/// comment of its last statistics. What became of every frame stands in the capture's last file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Which of the capture's files it is, counted from 1.
+    pub number: u64,
+    /// Frames in the file.
+    pub captured: u64,
+    /// Frames dropped that its statistics tell of.
+    pub dropped: u64,
+}
+
+impl Part {
+    /// Reads such a comment; [`None`] of any other.
+    #[must_use]
+    pub fn parse(comment: &str) -> Option<Self> {
+        let mut words = comment.split(' ');
+        let mut value = |key: &str| number(words.next()?.strip_prefix(key)?.strip_prefix('=')?);
+        Some(Self {
+            number: value("part")?,
+            captured: value("captured")?,
+            dropped: value("dropped")?,
+        })
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            number,
+            captured,
+            dropped,
+        } = self;
+        write!(f, "part={number} captured={captured} dropped={dropped}")
+    }
+}
+
 /// Where an interface's lost frames were lost: a comment of its statistics, where any were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
@@ -260,7 +297,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            values: [u64; 11], missed: Option<u64>, between: u64, after: u64,
+            values: [u64; 11], missed: Option<u64>, between: u64, after: u64, part: u64,
         ) {
             let [seen, filtered, captured, dropped_ring_full, dropped_busy, dropped_no_ring,
                 dropped_unreadable, not_written, cut_short, captured_elsewhere,
@@ -273,6 +310,9 @@ mod tests {
             prop_assert_eq!(Account::parse(&account.to_string()), Some(account));
             let losses = Losses { between, after };
             prop_assert_eq!(Losses::parse(&losses.to_string()), Some(losses));
+            let part = Part { number: part, captured: seen, dropped: filtered };
+            prop_assert_eq!(Part::parse(&part.to_string()), Some(part));
+            prop_assert_eq!(Part::parse(&account.to_string()), None);
         }
     }
 }

@@ -60,6 +60,37 @@ pub struct Cli {
     #[arg(short = 'w', value_name = "FILE", help_heading = OUTPUT)]
     pub write: Option<PathBuf>,
 
+    /// Begin another file, FILE1, FILE2 and so on, when one has more than SIZE million bytes; with
+    /// k, m or g: KiB, MiB, GiB
+    #[arg(short = 'C', value_name = "SIZE", allow_negative_numbers = true, help_heading = OUTPUT)]
+    pub file_size: Option<String>,
+
+    /// Begin another file when so many seconds are over; FILE is a format for strftime(3) then
+    #[arg(
+        short = 'G',
+        value_name = "SECONDS",
+        allow_negative_numbers = true,
+        help_heading = OUTPUT
+    )]
+    pub rotate_seconds: Option<String>,
+
+    /// With -C: COUNT files in turn; with -G alone: end after COUNT files
+    #[arg(short = 'W', value_name = "COUNT", allow_negative_numbers = true, help_heading = OUTPUT)]
+    pub file_count: Option<String>,
+
+    /// Write each frame to the file as it comes
+    #[arg(
+        short = 'U',
+        long = "packet-buffered",
+        action = clap::ArgAction::Count,
+        help_heading = OUTPUT
+    )]
+    pub packet_buffered: u8,
+
+    /// Print lines, too, while writing to FILE
+    #[arg(long, help_heading = OUTPUT)]
+    pub print: bool,
+
     /// Read frames from a pcap or pcapng FILE instead of capturing; - is standard input
     #[arg(short = 'r', value_name = "FILE", help_heading = FILES)]
     pub read: Option<PathBuf>,
@@ -118,6 +149,15 @@ pub struct Cli {
     /// Stop after COUNT frames
     #[arg(short = 'c', value_name = "COUNT", allow_negative_numbers = true, help_heading = CAPTURE)]
     pub count: Option<String>,
+
+    /// Stop after so many seconds
+    #[arg(
+        long = "time-limit",
+        value_name = "SECONDS",
+        allow_negative_numbers = true,
+        help_heading = CAPTURE
+    )]
+    pub time_limit: Option<String>,
 
     /// Keep at most SNAPLEN bytes of a frame [default: 262144]
     #[arg(

@@ -6,10 +6,14 @@
 use std::ffi::OsStr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use skbcap_common::MAX_SNAPLEN;
 use skbcap_common::config::MAX_INTERFACES;
 
+mod rotate;
+
+pub use self::rotate::Rotate;
 pub use crate::cli::HookChoice;
 use crate::cli::{Cli, LinkTypeChoice};
 use crate::print::{Dump, DumpForm, Style, TimeStyle};
@@ -26,6 +30,12 @@ const MAX_INTERFACE_NAME: usize = 15;
 pub struct Config {
     /// Where frames go.
     pub output: Output,
+    /// When the next file begins.
+    pub rotate: Rotate,
+    /// Whether frames are written out as they come, to a file too.
+    pub packet_buffered: bool,
+    /// Whether lines are printed while a file is written.
+    pub print: bool,
     /// How lines look.
     pub style: Style,
     /// What becomes of different link types in a file.
@@ -34,6 +44,8 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// Frames to write before the end, if there is to be one.
     pub count: Option<NonZeroU64>,
+    /// How long to capture, if there is to be an end.
+    pub time_limit: Option<Duration>,
     /// The most bytes of a frame to capture: 1 to [`MAX_SNAPLEN`].
     pub snaplen: u32,
     /// The buffer of all rings together, in bytes, where one was asked for.
@@ -127,6 +139,33 @@ pub enum ConfigError {
     /// `--split-linktype`, and no file.
     #[error("--split-linktype names its files after -w FILE: add one, other than -")]
     SplitWithoutFile,
+    /// `-C` is no size.
+    #[error(
+        "invalid file size {}: -C takes millions of bytes, or a number with k, m or g for KiB, MiB \
+         or GiB, from 1 on", .0.escape_debug()
+    )]
+    FileSize(String),
+    /// `-G` is no time.
+    #[error("invalid number of seconds {}: -G takes a whole number from 1 on", .0.escape_debug())]
+    RotateSeconds(String),
+    /// `-W` is no number.
+    #[error("invalid number of files {}: -W takes a number from 1 on", .0.escape_debug())]
+    FileCount(String),
+    /// `-W`, and nothing that would end a file.
+    #[error("-W says how many files there may be: add -C SIZE or -G SECONDS")]
+    FilesWithoutEnd,
+    /// `-C` or `-G`, and no file.
+    #[error("{0} begins another file: add -w FILE, other than -")]
+    RotateWithoutFile(&'static str),
+    /// `-C` or `-G`, and `--split-linktype`.
+    #[error("{0} and --split-linktype exclude each other: use --linktype sll2, or -i")]
+    RotateAndSplit(&'static str),
+    /// `--print`, and pcapng on standard output.
+    #[error("--print and -w - both want standard output: write to a file")]
+    PrintAndStdout,
+    /// `--time-limit` is no time.
+    #[error("invalid time limit {}: --time-limit takes seconds, such as 60 or 0.5", .0.escape_debug())]
+    TimeLimit(String),
     /// Both of these.
     #[error("--linktype sll2 leaves one link type, and --split-linktype nothing to split")]
     Sll2AndSplit,
@@ -170,7 +209,11 @@ impl Config {
             return Err(ConfigError::RecordAndReplay);
         }
         let style = style(&cli)?;
-        let output = output(cli.write);
+        let output = output(cli.write.clone());
+        let rotate = Rotate::resolve(&cli, &output)?;
+        if cli.print && output == Output::Stdout {
+            return Err(ConfigError::PrintAndStdout);
+        }
         let link_types = link_types(cli.link_type, cli.split_link_types, &output)?;
         let mut snaplen = cli.snaplen.map_or(Ok(MAX_SNAPLEN), snaplen)?;
         if link_types == LinkTypes::Sll2 {
@@ -178,8 +221,12 @@ impl Config {
         }
         Ok(Self {
             output,
+            rotate,
+            packet_buffered: cli.packet_buffered > 0,
+            print: cli.print,
             style,
             link_types,
+            time_limit: cli.time_limit.map(time_limit).transpose()?,
             interfaces: interfaces(cli.interfaces)?,
             count: cli.count.map(count).transpose()?,
             snaplen,
@@ -284,6 +331,15 @@ pub(crate) fn count(typed: String) -> Result<NonZeroU64, ConfigError> {
     typed.parse().map_err(|_| ConfigError::Count(typed))
 }
 
+fn time_limit(typed: String) -> Result<Duration, ConfigError> {
+    let seconds: Option<f64> = typed.parse().ok();
+    let limit = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    // A longer one is none: 136 years.
+    let most = Duration::from_secs(u32::MAX.into());
+    let limit = limit.filter(|limit| (Duration::from_nanos(1)..=most).contains(limit));
+    limit.ok_or(ConfigError::TimeLimit(typed))
+}
+
 fn snaplen(typed: String) -> Result<u32, ConfigError> {
     match typed.parse() {
         Ok(0) => Ok(MAX_SNAPLEN),
@@ -338,7 +394,11 @@ mod tests {
             resolve(&[]).unwrap(),
             Config {
                 output: Output::Print,
+                rotate: Rotate::default(),
+                packet_buffered: false,
+                print: false,
                 style: Style::default(),
+                time_limit: None,
                 link_types: LinkTypes::Mixed,
                 interfaces: vec![],
                 count: None,

@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first asks for a clean end, the second ends at once.
+//! SIGINT and SIGTERM: the first asks for a clean end, the second ends at once. SIGHUP, SIGUSR1 and
+//! SIGUSR2 ask for something else.
 //!
 //! The second is obeyed inside the handler, so it works while the main thread is stuck in a write
 //! to a full pipe. SIGPIPE is ignored by Rust's runtime before `main`: a closed pipe is an error
@@ -9,19 +10,34 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::{flag, low_level::pipe};
 
-/// A signal that asks for the end.
+/// A signal that asks for something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGINT: Ctrl-C.
     Interrupt,
     /// SIGTERM.
     Terminate,
+    /// SIGHUP: the terminal is gone, or another file is wanted.
+    Hangup,
+    /// SIGUSR1: the counts are wanted.
+    Counts,
+    /// SIGUSR2: what was taken is wanted in the file.
+    Flush,
 }
+
+/// All of them, by number; those that end the capture come first.
+const SIGNALS: [(i32, Signal); 5] = [
+    (SIGINT, Signal::Interrupt),
+    (SIGTERM, Signal::Terminate),
+    (SIGHUP, Signal::Hangup),
+    (SIGUSR1, Signal::Counts),
+    (SIGUSR2, Signal::Flush),
+];
 
 /// The handlers, and a socket that becomes readable once one of them ran.
 ///
@@ -29,8 +45,8 @@ pub enum Signal {
 #[derive(Debug)]
 pub struct Signals {
     wake: UnixStream,
-    /// The number of the signal that came last.
-    number: Arc<AtomicUsize>,
+    /// Which of [`SIGNALS`] came.
+    came: [Arc<AtomicBool>; SIGNALS.len()],
 }
 
 impl Signals {
@@ -42,31 +58,45 @@ impl Signals {
     pub fn install() -> io::Result<Self> {
         let (wake, sender) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
-        let number = Arc::new(AtomicUsize::new(0));
+        let came = SIGNALS.map(|_| Arc::new(AtomicBool::new(false)));
         let asked = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // A signal's actions run in the order of their registration: the exit looks whether
             // an earlier signal asked, and only then does this one ask.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
             flag::register(signal, Arc::clone(&asked))?;
-            flag::register_usize(signal, Arc::clone(&number), signal.unsigned_abs() as usize)?;
-            pipe::register(signal, sender.try_clone()?)?;
+        }
+        for ((signal, _), came) in SIGNALS.iter().zip(&came) {
+            // Whoever ignores it (nohup) wants to go on without a terminal.
+            if *signal == SIGHUP && is_ignored(*signal) {
+                continue;
+            }
+            flag::register(*signal, Arc::clone(came))?;
+            pipe::register(*signal, sender.try_clone()?)?;
         }
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-        Ok(Self { wake, number })
+        Ok(Self { wake, came })
     }
 
-    /// The signal that came since the last call, if one did. Does not wait.
+    /// A signal that came and was not told of yet, if one did. Does not wait.
     pub fn pending(&mut self) -> Option<Signal> {
+        // Emptied first: what comes meanwhile wakes again.
         let mut bytes = [0u8; 16];
-        match self.wake.read(&mut bytes) {
-            Ok(1..) => match i32::try_from(self.number.load(Ordering::SeqCst)) {
-                Ok(SIGINT) => Some(Signal::Interrupt),
-                _ => Some(Signal::Terminate),
-            },
-            _ => None,
-        }
+        while matches!(self.wake.read(&mut bytes), Ok(16)) {}
+        SIGNALS
+            .iter()
+            .zip(&self.came)
+            .find_map(|((_, signal), came)| came.swap(false, Ordering::SeqCst).then_some(*signal))
     }
+}
+
+#[expect(unsafe_code, reason = "a system call that only asks")]
+fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action it only writes the present one, to room for one.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: all zeroes is a value of the type, and what the call writes is another.
+    asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
 impl AsFd for Signals {
@@ -91,6 +121,13 @@ mod tests {
         assert_eq!(signals.pending(), None);
         signal_hook::low_level::raise(SIGTERM).unwrap();
         assert_eq!(signals.pending(), Some(Signal::Terminate));
+        assert_eq!(signals.pending(), None);
+        for signal in [SIGUSR2, SIGHUP, SIGUSR1, SIGHUP] {
+            signal_hook::low_level::raise(signal).unwrap();
+        }
+        for signal in [Signal::Hangup, Signal::Counts, Signal::Flush] {
+            assert_eq!(signals.pending(), Some(signal));
+        }
         assert_eq!(signals.pending(), None);
         let (mut full, _unread) = UnixStream::pair().unwrap();
         std::thread::spawn(|| {

@@ -142,7 +142,7 @@ pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Res
             stats.unsupported_link_type,
             "not written: unsupported link type",
         ),
-        (stats.beyond_count, "not written: beyond -c"),
+        (stats.beyond_count, "not written: beyond -c or -W"),
         (stats.output_failed, "not written: the output ended"),
     ];
     for (count, what) in rest {
@@ -219,7 +219,7 @@ mod tests {
              0 missed by the kprobe and seen by its net\nframes missed by both: \
              this kernel can't tell\n7 cut short\n\
              1 filtered: another namespace or interface\n3 dropped: busy\n4 dropped: no ring\n\
-             5 not written: unsupported link type\n6 not written: beyond -c\n"
+             5 not written: unsupported link type\n6 not written: beyond -c or -W\n"
         );
     }
 

@@ -81,7 +81,7 @@ fn version() {
 fn bad_usage_is_one_line_and_status_2() {
     let seventeen: Vec<String> = (0..17).map(|number| format!("-ieth{number}")).collect();
     let seventeen: Vec<&str> = seventeen.iter().map(String::as_str).collect();
-    let lines: [&[&str]; 44] = [
+    let lines: [&[&str]; 59] = [
         &["-Q", "in"],
         &["--hok", "queue"],
         &["--hook", "tc"],
@@ -92,6 +92,21 @@ fn bad_usage_is_one_line_and_status_2() {
         &["--split-linktype"],
         &["--split-linktype", "-w", "-"],
         &["--split-linktype", "--linktype", "sll2", "-w", "out.pcapng"],
+        &["--replay", "../fixtures/rings/clock.ring", "-w", "."],
+        &["--replay", "../fixtures/rings/clock.ring", "-w", "no/out"],
+        &["-w", "out.pcapng", "-C", "0"],
+        &["-w", "out.pcapng", "-C", "9x"],
+        &["-w", "out.pcapng", "-G", "0"],
+        &["-w", "out.pcapng", "-G", "1.5"],
+        &["-w", "out.pcapng", "-C", "1", "-W", "0"],
+        &["-w", "out.pcapng", "-W", "3"],
+        &["-C", "1"],
+        &["-w", "-", "-G", "1"],
+        &["-w", "out.pcapng", "-C", "1", "--split-linktype"],
+        &["-w", "-", "--print"],
+        &["--time-limit", "0"],
+        &["--time-limit", "soon"],
+        &["-r", "a.pcap", "--time-limit", "1"],
         &["-c", "0"],
         &["-c", "-1"],
         &["-c", "many"],

@@ -28,6 +28,7 @@ use crate::{
     geometry,
     kernel::{
         background,
+        btf::Btf,
         load::{Kernel, LoadError, Options},
         maps::Maps,
         netns::Namespace,
@@ -38,7 +39,7 @@ use crate::{
     output::Origin,
     recording::{Header, Recorder},
     ring::Ring,
-    signals::Signals,
+    signals::{Signal, Signals},
     stats::Stats,
     status::{Progress, StatusLine},
 };
@@ -131,7 +132,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let origin = origin(config, hook, netns.as_ref(), &facts, cut.as_deref());
     let mut clock = ClockWatch::new().context("cannot watch the clock")?;
     let recorder = recorder(config, hook, &origin, clock.offset().offset_ns)?;
-    let sink = open(config, origin, config.snaplen)?;
+    let start_ns = monotonic_ns().saturating_add_signed(clock.offset().offset_ns);
+    let sink = open(config, origin, config.snaplen, start_ns)?;
     let mut signals = Signals::install().context("cannot install signal handlers")?;
     let mut pipeline = Pipeline::new(sink, recorder, clock.offset(), config.count);
 
@@ -151,14 +153,20 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     ));
     background::give_memory_back();
 
-    let watched = watch(
+    let mut watch = Watch {
         config,
-        &mut kernel,
-        &maps,
-        &mut clock,
-        &mut signals,
-        &mut pipeline,
-    );
+        kernel: &mut kernel,
+        clock: &mut clock,
+        signals: &mut signals,
+        pipeline: &mut pipeline,
+        status: status_line(config),
+        terminal: File::open("/dev/tty").ok(),
+        end: config.time_limit.map(|limit| Instant::now() + limit),
+        btf: &facts.btf,
+        hook,
+    };
+    let watched = watch.run(&maps);
+    drop(watch);
     // Hook and net end at the same moment; what is missed from then on is nobody's.
     maps.end();
     let missed = kernel.missed(&facts.btf);
@@ -184,65 +192,120 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes frames until no more are wanted. Returns the rings as they were left.
-fn watch<'m>(
-    config: &Config,
-    kernel: &mut Kernel,
-    maps: &'m Maps,
-    clock: &mut ClockWatch,
-    signals: &mut Signals,
-    pipeline: &mut Pipeline,
-) -> anyhow::Result<Order<'m>> {
-    let rings = maps.memories().into_iter().enumerate();
-    let mut order = Order::new(
-        rings
-            .map(|(number, memory)| Ring::new(memory, number))
-            .collect(),
-    );
-    let mut status = status_line(config);
-    loop {
-        order.refresh(monotonic_ns())?;
-        let taken = order.each(BATCH, |frame| pipeline.take(&frame))?;
-        order.release();
-        // A file is only written to when the buffer is full or nothing else is to be done.
-        pipeline.flush(taken == 0);
-        for notice in pipeline.notices() {
-            status.clear();
+/// A capture while it runs.
+struct Watch<'a> {
+    config: &'a Config,
+    kernel: &'a mut Kernel,
+    clock: &'a mut ClockWatch,
+    signals: &'a mut Signals,
+    pipeline: &'a mut Pipeline,
+    status: StatusLine<Stderr>,
+    /// The terminal that was there at the start.
+    terminal: Option<File>,
+    /// When the time is over.
+    end: Option<Instant>,
+    btf: &'a Btf,
+    hook: Hook,
+}
+
+impl Watch<'_> {
+    /// Takes frames until no more are wanted. Returns the rings as they were left.
+    fn run<'m>(&mut self, maps: &'m Maps) -> anyhow::Result<Order<'m>> {
+        let rings = maps.memories().into_iter().enumerate();
+        let mut order = Order::new(
+            rings
+                .map(|(number, memory)| Ring::new(memory, number))
+                .collect(),
+        );
+        loop {
+            order.refresh(monotonic_ns())?;
+            let taken = order.each(BATCH, |frame| self.pipeline.take(&frame))?;
+            order.release();
+            // A file is only written to when the buffer is full or nothing else is to be done.
+            self.pipeline
+                .flush(taken == 0 || self.config.packet_buffered);
+            self.tell_notices();
+            if self.pipeline.is_over() {
+                break;
+            }
+            let pipeline = &self.pipeline;
+            self.status
+                .update(Instant::now(), || progress(pipeline, &order));
+
+            let nap = if taken == BATCH {
+                Some(Duration::ZERO)
+            } else if taken > 0 {
+                order.arm(|capacity| capacity / WAKE_SHARE);
+                Some(NAP)
+            } else if order.has_more() {
+                Some(SHORT_NAP)
+            } else {
+                order.arm(|_| 1);
+                // What came before the wish would ring for nobody.
+                if order.has_more() {
+                    Some(Duration::ZERO)
+                } else {
+                    until(self.status.next_update())
+                }
+            };
+            // `None` is no end, and more than any.
+            let nap = [nap, until(self.end)].into_iter().flatten().min();
+            wait(self.kernel, self.clock, self.signals, nap)?;
+            order.disarm();
+            self.kernel.answer_doorbell();
+            if let Some(step) = self.clock.check() {
+                self.pipeline.clock_was_set(step);
+            }
+            if self.is_told_to_end(&order) || self.end.is_some_and(|end| end <= Instant::now()) {
+                break;
+            }
+        }
+        self.status.clear();
+        Ok(order)
+    }
+
+    /// Does what signals ask for.
+    fn is_told_to_end(&mut self, order: &Order<'_>) -> bool {
+        while let Some(signal) = self.signals.pending() {
+            match signal {
+                Signal::Interrupt | Signal::Terminate => return true,
+                Signal::Hangup => {
+                    // A terminal that was hung up is none any more.
+                    let is_gone = self
+                        .terminal
+                        .as_ref()
+                        .is_some_and(|terminal| !terminal.is_terminal());
+                    if is_gone || !self.pipeline.rotate(monotonic_ns()) {
+                        return true;
+                    }
+                    self.tell_notices();
+                }
+                Signal::Counts => {
+                    self.status.clear();
+                    summarize(&self.stats(order), self.hook, &[]);
+                }
+                Signal::Flush => self.pipeline.flush(true),
+            }
+        }
+        false
+    }
+
+    /// The counts up to now.
+    fn stats(&mut self, order: &Order<'_>) -> Stats {
+        let mut stats = self.pipeline.stats;
+        for ring in order.rings() {
+            ring.count(&mut stats);
+        }
+        stats.missed = self.kernel.missed(self.btf);
+        stats
+    }
+
+    fn tell_notices(&mut self) {
+        for notice in self.pipeline.notices() {
+            self.status.clear();
             say(format_args!("{notice}"));
         }
-        if pipeline.is_over() {
-            break;
-        }
-        status.update(Instant::now(), || progress(pipeline, &order));
-
-        let nap = if taken == BATCH {
-            Some(Duration::ZERO)
-        } else if taken > 0 {
-            order.arm(|capacity| capacity / WAKE_SHARE);
-            Some(NAP)
-        } else if order.has_more() {
-            Some(SHORT_NAP)
-        } else {
-            order.arm(|_| 1);
-            // What came before the wish would ring for nobody.
-            if order.has_more() {
-                Some(Duration::ZERO)
-            } else {
-                until_status(&status)
-            }
-        };
-        wait(kernel, clock, signals, nap)?;
-        order.disarm();
-        kernel.answer_doorbell();
-        if let Some(step) = clock.check() {
-            pipeline.clock_was_set(step);
-        }
-        if signals.pending().is_some() {
-            break;
-        }
     }
-    status.clear();
-    Ok(order)
 }
 
 /// Takes what is left after the programs are gone, and counts everything. Returns the drops by
@@ -310,12 +373,8 @@ fn progress(pipeline: &Pipeline, order: &Order<'_>) -> Progress {
     }
 }
 
-fn until_status(status: &StatusLine<Stderr>) -> Option<Duration> {
-    Some(
-        status
-            .next_update()?
-            .saturating_duration_since(Instant::now()),
-    )
+fn until(end: Option<Instant>) -> Option<Duration> {
+    Some(end?.saturating_duration_since(Instant::now()))
 }
 
 fn recorder(

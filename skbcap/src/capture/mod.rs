@@ -10,7 +10,7 @@ mod target;
 pub use self::pipeline::{End, Pipeline};
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -19,7 +19,7 @@ use skbcap_common::Hook;
 
 use crate::{
     config::{Config, LinkTypes, Output},
-    output::{AnySink, FileOutput, Lines, OpenError, Origin, Pcapng},
+    output::{AnySink, FileOutput, Lines, OpenError, Origin, Pcapng, Tee, rotation::Rotation},
     stats::Stats,
     status,
 };
@@ -37,18 +37,45 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Where the frames of this capture go. A file is emptied here.
-fn open(config: &Config, origin: Origin, snaplen: u32) -> Result<AnySink, OpenError> {
-    let Some(mut output) = FileOutput::open(&config.output)? else {
-        return Ok(AnySink::Lines(Lines::new(io::stdout(), config.style)));
+/// Where the frames of this capture go, which begins at `start_ns`, in nanoseconds since 1970 UTC. A
+/// file is emptied here.
+fn open(
+    config: &Config,
+    origin: Origin,
+    snaplen: u32,
+    start_ns: u64,
+) -> Result<AnySink, OpenError> {
+    let lines = || Lines::new(io::stdout(), config.style);
+    let rotation = match &config.output {
+        Output::File(path) => Some(Rotation::new(path, config.rotate, start_ns)),
+        Output::Print | Output::Stdout => None,
+    };
+    let opened = match &rotation {
+        Some(rotation) => {
+            let name = rotation.name();
+            FileOutput::open(&Output::File(name.map_err(OpenError::Name)?))?
+        }
+        None => FileOutput::open(&config.output)?,
+    };
+    let Some(mut output) = opened else {
+        return Ok(AnySink::Lines(lines()));
     };
     if config.link_types == LinkTypes::Split {
         output = output.must_be_regular()?;
     }
-    Ok(AnySink::Pcapng(Box::new(
-        Pcapng::new(output, origin, snaplen, config.link_types)
-            .expect("a snapshot length in range and names of a sane length"),
-    )))
+    if config.rotate.is_asked_for() {
+        output = output.must_have_successors()?;
+    }
+    let mut file = Pcapng::new(output, origin, snaplen, config.link_types)
+        .expect("a snapshot length in range and names of a sane length");
+    if let Some(rotation) = rotation {
+        file = file.rotated(rotation);
+    }
+    Ok(if config.print {
+        AnySink::Tee(Box::new(Tee::new(file, lines())))
+    } else {
+        AnySink::Pcapng(Box::new(file))
+    })
 }
 
 /// Says where the output's error happened.
@@ -56,6 +83,7 @@ fn located(result: io::Result<()>, config: &Config) -> anyhow::Result<()> {
     match &config.output {
         // The error names the file itself: it is one of several.
         _ if config.link_types == LinkTypes::Split => Ok(result?),
+        Output::File(_) if config.rotate.is_asked_for() => result.context("cannot write on"),
         Output::File(path) => result.with_context(|| format!("cannot write to {}", path.display())),
         _ => result.context("cannot write to standard output"),
     }
@@ -85,5 +113,5 @@ fn interfaces_text(config: &Config) -> String {
 
 /// Whether standard error can hold a live line: no other lines run over the same terminal.
 fn writes_a_file(config: &Config) -> bool {
-    config.output != Output::Print
+    config.output != Output::Print && !(config.print && io::stdout().is_terminal())
 }

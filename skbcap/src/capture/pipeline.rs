@@ -31,6 +31,8 @@ pub struct Pipeline {
     pub stats: Stats,
     /// Bytes of the frames that were written.
     pub(super) bytes: u64,
+    /// Whether the output has had its last frame.
+    is_full: bool,
     /// The first error of the output, which ends the capture.
     failed: Option<io::Error>,
 }
@@ -65,6 +67,7 @@ impl Pipeline {
             count,
             stats: Stats::default(),
             bytes: 0,
+            is_full: false,
             failed: None,
         }
     }
@@ -111,6 +114,10 @@ impl Pipeline {
                 self.bytes += frame.data.len() as u64;
             }
             Outcome::UnsupportedLinkType => self.stats.unsupported_link_type += 1,
+            Outcome::Beyond => {
+                self.is_full = true;
+                self.stats.beyond_count += 1;
+            }
         }
         Ok(())
     }
@@ -146,6 +153,7 @@ impl Pipeline {
     #[inline]
     pub fn is_over(&self) -> bool {
         self.failed.is_some()
+            || self.is_full
             || self
                 .count
                 .is_some_and(|count| self.stats.written >= count.get())
@@ -159,6 +167,18 @@ impl Pipeline {
         {
             self.failed = Some(error);
         }
+    }
+
+    /// Goes on in another file. Returns whether the output is one that has others.
+    pub(super) fn rotate(&mut self, monotonic_ns: u64) -> bool {
+        if self.failed.is_some() {
+            return true;
+        }
+        let wall_ns = self.clock.wall_ns(monotonic_ns);
+        self.sink.rotate(wall_ns).unwrap_or_else(|error| {
+            self.failed = Some(error);
+            true
+        })
     }
 
     /// What the user should be told about the output.

@@ -26,15 +26,6 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let bytes = unsafe { Mmap::map(&file) }.with_context(|| format!("cannot read {shown}"))?;
     let recording = Recording::read(&bytes).with_context(|| format!("cannot read {shown}"))?;
 
-    let sink = open(
-        config,
-        recording.header.origin.clone(),
-        recording.header.snaplen,
-    )?;
-    let mut pipeline = Pipeline::new(sink, None, recording.offset(), config.count);
-    for &step in &recording.steps {
-        pipeline.clock_was_set(step);
-    }
     let rings = recording.rings.iter().enumerate();
     let mut order = Order::new(
         rings
@@ -42,6 +33,20 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             .collect(),
     );
     order.finish()?;
+    let first_ns = order.rings().iter().filter_map(Ring::next_time_ns).min();
+    let start_ns = first_ns
+        .unwrap_or_default()
+        .saturating_add_signed(recording.header.offset_ns);
+    let sink = open(
+        config,
+        recording.header.origin.clone(),
+        recording.header.snaplen,
+        start_ns,
+    )?;
+    let mut pipeline = Pipeline::new(sink, None, recording.offset(), config.count);
+    for &step in &recording.steps {
+        pipeline.clock_was_set(step);
+    }
     let mut last_ns = 0;
     order.each(usize::MAX, |frame| {
         pipeline.take(&frame);

@@ -4,7 +4,7 @@ use std::io::{self, Stdout};
 
 use skbcap_common::InterfaceDrops;
 
-use super::{Lines, Outcome, Pcapng, Sink};
+use super::{Lines, Outcome, Pcapng, Sink, Tee};
 use crate::{decode::Frame, stats::Stats};
 
 /// One of the outputs. A choice that the compiler sees through, where a `dyn Sink` would end its
@@ -15,6 +15,8 @@ pub enum AnySink {
     Pcapng(Box<Pcapng>),
     /// Without it.
     Lines(Lines<Stdout>),
+    /// `-w` with `--print`.
+    Tee(Box<Tee<Stdout>>),
 }
 
 macro_rules! each {
@@ -22,6 +24,7 @@ macro_rules! each {
         match $self {
             Self::Pcapng($sink) => $result,
             Self::Lines($sink) => $result,
+            Self::Tee($sink) => $result,
         }
     };
 }
@@ -42,6 +45,10 @@ impl Sink for AnySink {
 
     fn finish(&mut self, drops: &[InterfaceDrops], stats: &Stats, end_ns: u64) -> io::Result<()> {
         each!(self, sink => sink.finish(drops, stats, end_ns))
+    }
+
+    fn rotate(&mut self, wall_ns: u64) -> io::Result<bool> {
+        each!(self, sink => sink.rotate(wall_ns))
     }
 
     fn lost(&self) -> u64 {

@@ -5,7 +5,7 @@
 use std::{io, ops::Range};
 
 use super::{FileOutput, Origin, form::Form};
-use crate::account::{Account, Losses};
+use crate::account::{Account, Losses, Part};
 use crate::interface::{Index, Interface, Interfaces, Seen};
 use crate::pcapng::{self, InterfaceId, LinkType, Packet, Section, Statistics, Writer};
 
@@ -24,6 +24,8 @@ pub(super) struct CaptureFile {
     first: Option<LinkType>,
     unreadable: Option<Unreadable>,
     packets: u64,
+    /// Files of the capture before this one.
+    before: u64,
     /// Frames lost that the file's statistics so far tell of.
     dropped: u64,
     last_ns: u64,
@@ -98,19 +100,101 @@ impl CaptureFile {
         snaplen: u32,
         holds: Holds,
     ) -> io::Result<Self> {
-        let writer = Writer::new(output, &section(&origin, None), snaplen).map_err(io_error)?;
+        Self::behind(0, output, origin, snaplen, holds)
+    }
+
+    /// Begins a file behind so many others.
+    fn behind(
+        before: u64,
+        output: FileOutput,
+        origin: Origin,
+        snaplen: u32,
+        holds: Holds,
+    ) -> io::Result<Self> {
+        let writer = Writer::new(output, &section(&origin, before, None), snaplen);
         Ok(Self {
-            writer,
+            writer: writer.map_err(io_error)?,
             origin,
             holds,
             told: Vec::new(),
             first: None,
             unreadable: None,
             packets: 0,
+            before,
             dropped: 0,
             last_ns: 0,
             has_failed: false,
         })
+    }
+
+    /// Begins the file that comes behind this one, which has ended: the frames up to now are in
+    /// files before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`CaptureFile::new`].
+    pub(super) fn next(
+        &self,
+        output: FileOutput,
+        snaplen: u32,
+        interfaces: &Interfaces,
+    ) -> io::Result<Self> {
+        let (before, origin) = (self.before + 1, self.origin.clone());
+        let mut next = Self::behind(before, output, origin, snaplen, self.holds)?;
+        let told = interfaces.iter().map(|(_, interface)| Told {
+            captured: interface.captured,
+            dropped: interface.dropped,
+            ..Told::default()
+        });
+        next.told = told.collect();
+        Ok(next)
+    }
+
+    /// Ends the file with its own statistics; the capture goes on in another.
+    pub(super) fn end_part(
+        &mut self,
+        interfaces: &Interfaces,
+        form: &Form,
+        time_ns: u64,
+    ) -> io::Result<()> {
+        let end_ns = time_ns.max(self.last_ns);
+        self.describe_lost(interfaces, form, end_ns)?;
+        let mut all = self.end_section(interfaces, form, end_ns);
+        if all.is_empty() {
+            all.push(self.nothing(end_ns, 0)?);
+        }
+        let part = Part {
+            number: self.before + 1,
+            captured: self.packets,
+            dropped: self.dropped + all.iter().map(|one| one.dropped).sum::<u64>(),
+        };
+        if let Some(last) = all.last_mut() {
+            last.comments.push(part.to_string());
+        }
+        self.write_statistics(&all)?;
+        self.flush()
+    }
+
+    /// The statistics of an interface that nobody knows, which begins here: for losses without one,
+    /// and for a section without any.
+    fn nothing(&mut self, end_ns: u64, unlisted: u64) -> io::Result<Statistics> {
+        let comment = if unlisted > 0 {
+            "frames lost before their interface was known, or of more interfaces than a CPU's \
+             table of losses holds"
+        } else if self.packets > 0 {
+            "no frame was captured since the clock was set"
+        } else if self.before > 0 {
+            "no frame was captured since the file before"
+        } else {
+            "no frame was captured"
+        };
+        let kind = self.any_link_type();
+        let id = self.write_description(String::new(), UNKNOWN.into(), kind, comment)?;
+        let losses = Losses {
+            between: 0,
+            after: unlisted,
+        };
+        Ok(statistics(id, end_ns..end_ns, 0, losses))
     }
 
     /// The number of the interface that a frame was just seen on, which is described now if it
@@ -205,7 +289,9 @@ impl CaptureFile {
     ) -> io::Result<()> {
         let all = self.end_section(interfaces, form, self.last_ns);
         self.write_statistics(&all)?;
-        let result = self.writer.new_section(&section(&self.origin, Some(by_ns)));
+        let result = self
+            .writer
+            .new_section(&section(&self.origin, self.before, Some(by_ns)));
         self.guard(result)
     }
 
@@ -304,21 +390,7 @@ impl CaptureFile {
             Holds::All | Holds::First(_) => dropped.saturating_sub(end.listed),
         };
         if unlisted > 0 || all.is_empty() {
-            let comment = if unlisted > 0 {
-                "frames lost before their interface was known, or of more interfaces than a CPU's \
-                 table of losses holds"
-            } else if self.packets > 0 {
-                "no frame was captured since the clock was set"
-            } else {
-                "no frame was captured"
-            };
-            let kind = self.any_link_type();
-            let id = self.write_description(String::new(), UNKNOWN.into(), kind, comment)?;
-            let losses = Losses {
-                between: 0,
-                after: unlisted,
-            };
-            all.push(statistics(id, end_ns..end_ns, 0, losses));
+            all.push(self.nothing(end_ns, unlisted)?);
         }
         let told = self.dropped + all.iter().map(|one| one.dropped).sum::<u64>();
         let account = Account {
@@ -354,6 +426,12 @@ impl CaptureFile {
             }
         }
         io_error(error)
+    }
+
+    /// Bytes that it has, once all are written out.
+    #[inline]
+    pub(super) fn len(&self) -> u64 {
+        self.writer.encoded_len()
     }
 
     /// Whether there is something in the file that keeps tcpdump from reading it.
@@ -410,9 +488,14 @@ fn why_without_frames(interface: &Interface, link_type: Option<LinkType>) -> &'s
     }
 }
 
-/// A section's header. `clock_set_by_ns` tells why it is not the first.
-fn section(origin: &Origin, clock_set_by_ns: Option<i64>) -> Section {
+/// A section's header, in a file behind so many others. `clock_set_by_ns` tells why it is not the
+/// file's first.
+fn section(origin: &Origin, before: u64, clock_set_by_ns: Option<i64>) -> Section {
     let mut comments = origin.comments.clone();
+    if before > 0 {
+        let part = before + 1;
+        comments.push(format!("part={part}: the capture began in another file"));
+    }
     if let Some(by_ns) = clock_set_by_ns {
         let (sign, magnitude) = if by_ns < 0 {
             ('-', by_ns.unsigned_abs())

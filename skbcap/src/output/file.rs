@@ -2,10 +2,11 @@
 //!
 //! Owns the descriptor, and cuts a file back where its end is not whole. Knows nothing of blocks.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags};
@@ -39,6 +40,12 @@ pub enum OpenError {
         .0.display()
     )]
     NotRegular(PathBuf),
+    /// A pipe or a device, which can have no file behind it.
+    #[error("{} is no regular file: -C and -G need one", .0.display())]
+    NoSuccessor(PathBuf),
+    /// The time makes no name of it.
+    #[error("cannot name a file after -w and the time")]
+    Name(#[source] io::Error),
 }
 
 impl OpenError {
@@ -47,7 +54,9 @@ impl OpenError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Create { source, .. } | Self::Stdout(source) => source.kind(),
-            Self::Terminal | Self::NotRegular(_) => ErrorKind::InvalidInput,
+            Self::Terminal | Self::NotRegular(_) | Self::NoSuccessor(_) | Self::Name(_) => {
+                ErrorKind::InvalidInput
+            }
         }
     }
 }
@@ -89,12 +98,37 @@ impl FileOutput {
     }
 
     fn create(path: &Path) -> Result<Self, OpenError> {
-        File::create(path)
-            .and_then(|file| Self::new(file, path))
-            .map_err(|source| OpenError::Create {
-                path: path.to_owned(),
-                source,
-            })
+        Self::create_with(path, File::options().truncate(true))
+    }
+
+    /// Opens, or creates, a file that is to be [emptied](Self::empty) before it is written to.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written to.
+    pub fn prepare(path: &Path) -> Result<Self, OpenError> {
+        Self::create_with(path, &mut File::options())
+    }
+
+    fn create_with(path: &Path, options: &mut OpenOptions) -> Result<Self, OpenError> {
+        let opened = options.write(true).create(true).open(path);
+        let output = opened.and_then(|file| Self::new(file, path));
+        output.map_err(|source| OpenError::Create {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Empties it, if it is a regular file.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn empty(&mut self) -> io::Result<()> {
+        if self.is_regular {
+            self.file.set_len(0)?;
+        }
+        Ok(())
     }
 
     fn stdout() -> Result<Self, OpenError> {
@@ -145,6 +179,40 @@ impl FileOutput {
         } else {
             Err(OpenError::NotRegular(self.path))
         }
+    }
+
+    /// Whether another file can come behind it.
+    ///
+    /// # Errors
+    ///
+    /// When it is a pipe or a device.
+    pub fn must_have_successors(self) -> Result<Self, OpenError> {
+        if self.is_replaceable() {
+            Ok(self)
+        } else {
+            Err(OpenError::NoSuccessor(self.path))
+        }
+    }
+
+    /// Its name; empty for standard output.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether another file can come behind it: it is a regular one, with a name.
+    #[must_use]
+    pub fn is_replaceable(&self) -> bool {
+        self.is_regular && !self.path.as_os_str().is_empty()
+    }
+
+    /// Whether its name still leads to it.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        let (Ok(named), Ok(opened)) = (std::fs::metadata(&self.path), self.file.metadata()) else {
+            return false;
+        };
+        (named.dev(), named.ino()) == (opened.dev(), opened.ino())
     }
 
     /// Its name, safe to print.

@@ -8,8 +8,11 @@ mod file;
 mod form;
 mod lines;
 mod pcapng;
+pub(crate) mod rotation;
 mod senders;
 mod split;
+mod strftime;
+mod tee;
 
 use std::io;
 
@@ -20,6 +23,7 @@ pub use self::{
     file::{FileOutput, OpenError},
     lines::Lines,
     pcapng::Pcapng,
+    tee::Tee,
 };
 use crate::{decode::Frame, stats::Stats};
 
@@ -30,6 +34,8 @@ pub enum Outcome {
     Written,
     /// Its device's type has no link type in a capture file.
     UnsupportedLinkType,
+    /// It comes after the last file that there may be: neither it nor any later one is written.
+    Beyond,
 }
 
 /// The machine and the program, as a capture file names them.
@@ -76,6 +82,16 @@ pub trait Sink {
     ///
     /// As [`Sink::frame`].
     fn finish(&mut self, drops: &[InterfaceDrops], stats: &Stats, end_ns: u64) -> io::Result<()>;
+
+    /// Goes on in another file from here on, at `wall_ns`, if it writes one. Returns whether it does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::frame`]; not where the other file can't be opened: then it goes on as before and
+    /// has a notice of it.
+    fn rotate(&mut self, _wall_ns: u64) -> io::Result<bool> {
+        Ok(false)
+    }
 
     /// After an error: frames that were taken and are not in the output after all.
     fn lost(&self) -> u64;

@@ -4,14 +4,16 @@
 //! which file it goes. The blocks themselves are [`crate::pcapng`]'s.
 
 use std::io;
+use std::path::PathBuf;
 
 use skbcap_common::InterfaceDrops;
 
 use super::capture_file::{CaptureFile, End, Holds, Unreadable};
 use super::form::Form;
+use super::rotation::{Rotation, Turn};
 use super::senders::Senders;
 use super::split::Files;
-use super::{FileOutput, Origin, Outcome, Sink};
+use super::{FileOutput, OpenError, Origin, Outcome, Sink};
 use crate::{
     account::Account,
     config::LinkTypes,
@@ -29,6 +31,10 @@ pub struct Pcapng {
     form: Form,
     interfaces: Interfaces,
     senders: Senders,
+    /// Where there may be files behind this one.
+    rotation: Option<Box<Rotation>>,
+    /// Whether a file ends by itself.
+    is_limited: bool,
     notices: Vec<String>,
     /// Whether the user knows that tcpdump does not read a file.
     has_warned: bool,
@@ -60,9 +66,54 @@ impl Pcapng {
             form,
             interfaces: Interfaces::new(),
             senders: Senders::new(),
+            rotation: None,
+            is_limited: false,
             notices: Vec::new(),
             has_warned: false,
         })
+    }
+
+    /// Has files behind the first, which is the first that `rotation` names.
+    #[must_use]
+    pub(crate) fn rotated(mut self, rotation: Rotation) -> Self {
+        self.is_limited = !rotation.is_by_wish_only();
+        self.rotation = Some(Box::new(rotation));
+        self
+    }
+
+    /// Looks, before a frame, whether its file has ended. `false`: the last one has.
+    fn turn(&mut self, wall_ns: u64) -> io::Result<bool> {
+        let (Files::One(file), Some(rotation)) = (&self.files, &mut self.rotation) else {
+            return Ok(true);
+        };
+        match rotation.before(file.len(), wall_ns) {
+            None => Ok(true),
+            Some(Turn::End) => {
+                self.notices.push("the last of -W's files is done".into());
+                self.is_limited = false;
+                Ok(false)
+            }
+            Some(Turn::Next) => {
+                let path = rotation.name()?;
+                self.go_on_in(path, wall_ns)?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Ends the file and begins another. That is opened first: the capture's account needs a place
+    /// if it can't be. It is emptied last: it may be the same file.
+    #[cold]
+    fn go_on_in(&mut self, path: PathBuf, wall_ns: u64) -> io::Result<()> {
+        let Files::One(file) = &mut self.files else {
+            return Ok(());
+        };
+        let next = FileOutput::prepare(&path);
+        let mut next = next.map_err(|error| io::Error::new(error.kind(), error))?;
+        file.end_part(&self.interfaces, &self.form, wall_ns)?;
+        next.empty()?;
+        **file = file.next(next, self.form.snaplen(), &self.interfaces)?;
+        Ok(())
     }
 
     /// Counts a frame that no file has a place for, and tells of its interface once.
@@ -137,6 +188,9 @@ impl Pcapng {
 impl Sink for Pcapng {
     #[inline]
     fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
+        if self.is_limited && !self.turn(wall_ns)? {
+            return Ok(Outcome::Beyond);
+        }
         let seen = self.interfaces.see(frame.header);
         let Some(link_type) = self.form.link_type(self.interfaces.get(seen.index)) else {
             return Ok(self.leave_out(&seen));
@@ -192,6 +246,29 @@ impl Sink for Pcapng {
         };
         let (interfaces, form) = (&self.interfaces, &self.form);
         self.files.each(|file| file.finish(interfaces, form, &end))
+    }
+
+    fn rotate(&mut self, wall_ns: u64) -> io::Result<bool> {
+        let (Files::One(file), Some(rotation)) = (&self.files, &mut self.rotation) else {
+            return Ok(false);
+        };
+        if !file.output().is_replaceable() {
+            return Ok(false);
+        }
+        // A file that was moved away makes room for one of its name.
+        if !rotation.is_by_wish_only() || file.output().is_in_place() {
+            rotation.ask();
+        }
+        let path = rotation.name()?;
+        if let Err(error) = self.go_on_in(path, wall_ns) {
+            let refused = error.get_ref().is_some_and(|inner| inner.is::<OpenError>());
+            if !refused {
+                return Err(error);
+            }
+            let error = anyhow::Error::from(error);
+            self.notices.push(format!("no other file: {error:#}"));
+        }
+        Ok(true)
     }
 
     fn lost(&self) -> u64 {

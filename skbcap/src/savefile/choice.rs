@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Cli, HookChoice, LinkTypeChoice};
-use crate::config::{self, ConfigError, Output};
+use crate::config::{self, ConfigError, Output, Rotate};
 use crate::print::Style;
 
 /// What is to be done with a capture file.
@@ -20,6 +21,10 @@ pub struct Choice {
     pub expression: Option<Vec<u8>>,
     /// Where frames go.
     pub output: Output,
+    /// When the next file begins.
+    pub rotate: Rotate,
+    /// Whether lines are printed while a copy is written.
+    pub print: bool,
     /// How lines look.
     pub style: Style,
     /// Frames to take before the end, if there is to be one.
@@ -46,6 +51,20 @@ impl Input {
     }
 }
 
+impl Input {
+    /// Whether a file of this name is what is read.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let id = |path: &Path| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.dev(), found.ino()))
+        };
+        match self {
+            Self::File(input) => id(input).is_some_and(|input| id(path) == Some(input)),
+            Self::Stdin => false,
+        }
+    }
+}
+
 impl Choice {
     /// Resolves what was typed; [`None`] without `-r`.
     ///
@@ -59,6 +78,11 @@ impl Choice {
         if let Some(option) = only_to_capture(cli) {
             return Err(ConfigError::NotWithRead(option));
         }
+        let output = config::output(cli.write.clone());
+        let rotate = Rotate::resolve(cli, &output)?;
+        if cli.print && output == Output::Stdout {
+            return Err(ConfigError::PrintAndStdout);
+        }
         let input = if path.as_os_str() == "-" {
             Input::Stdin
         } else {
@@ -69,7 +93,9 @@ impl Choice {
             expression_file: cli.expression_file.clone(),
             expression: (!cli.expression.is_empty()).then(|| joined(&cli.expression)),
             style: config::style(cli)?,
-            output: config::output(cli.write.clone()),
+            output,
+            rotate,
+            print: cli.print,
             count: cli.count.clone().map(config::count).transpose()?,
         }))
     }
@@ -80,6 +106,7 @@ fn only_to_capture(cli: &Cli) -> Option<&'static str> {
     let given = [
         (!cli.interfaces.is_empty(), "-i"),
         (cli.snaplen.is_some(), "-s"),
+        (cli.time_limit.is_some(), "--time-limit"),
         (cli.netns.is_some(), "--netns"),
         (cli.buffer_kib.is_some(), "-B"),
         (cli.hook != HookChoice::Auto, "--hook"),

@@ -1,6 +1,7 @@
 //! Frames of a file become lines, as those of a capture do.
 
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 
 use super::Sink;
 use crate::annotation::Annotation;
@@ -24,7 +25,11 @@ impl<W: Write> Lines<W> {
 }
 
 impl<W: Write> Sink<'_> for Lines<W> {
-    fn packet(&mut self, packet: &Packet<'_>, interface: &Interface) -> io::Result<()> {
+    fn packet(
+        &mut self,
+        packet: &Packet<'_>,
+        interface: &Interface,
+    ) -> io::Result<ControlFlow<()>> {
         let frame = &packet.frame;
         let annotation = frame
             .comment
@@ -38,7 +43,8 @@ impl<W: Write> Sink<'_> for Lines<W> {
             wire_len: frame.len,
             link_type: interface.link_type,
         };
-        self.printer.write(&mut self.out, &line)
+        self.printer.write(&mut self.out, &line)?;
+        Ok(ControlFlow::Continue(()))
     }
 
     fn other(&mut self, _: &[u8]) -> io::Result<()> {

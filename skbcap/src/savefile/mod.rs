@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
@@ -20,7 +21,8 @@ use self::copy::Copy;
 use self::lines::Lines;
 use crate::config::Output;
 use crate::filter::{Expression, Filters};
-use crate::output::FileOutput;
+use crate::output::rotation::Rotation;
+use crate::output::{FileOutput, OpenError};
 use crate::pcapng::LinkType;
 use crate::read::{Frame, Interface, NotACapture, Packet, Trouble, Visitor, walk};
 use crate::{link_type, mapped_file};
@@ -41,14 +43,40 @@ pub enum SavefileError {
 
 /// Where the selected frames go.
 trait Sink<'a> {
-    /// A frame of this interface.
-    fn packet(&mut self, packet: &Packet<'a>, interface: &Interface) -> io::Result<()>;
+    /// A frame of this interface. [`ControlFlow::Break`]: it is one too many.
+    fn packet(&mut self, packet: &Packet<'a>, interface: &Interface)
+    -> io::Result<ControlFlow<()>>;
 
     /// What is no frame, as it lies in the file.
     fn other(&mut self, block: &'a [u8]) -> io::Result<()>;
 
     /// The end.
     fn finish(&mut self) -> io::Result<()>;
+}
+
+/// A copy, and lines.
+struct Both<W: Write>(Copy, Lines<W>);
+
+impl<'a, W: Write> Sink<'a> for Both<W> {
+    fn packet(
+        &mut self,
+        packet: &Packet<'a>,
+        interface: &Interface,
+    ) -> io::Result<ControlFlow<()>> {
+        let flow = self.0.packet(packet, interface)?;
+        if flow.is_continue() {
+            let _ = self.1.packet(packet, interface)?;
+        }
+        Ok(flow)
+    }
+
+    fn other(&mut self, block: &'a [u8]) -> io::Result<()> {
+        self.0.other(block)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.0.finish().and(self.1.finish())
+    }
 }
 
 /// Does what was chosen.
@@ -90,12 +118,21 @@ fn run_on(
     };
     // Checked before the output is emptied.
     walk(bytes, &mut Nothing).map_err(|error| SavefileError::NotACapture(shown.into(), error))?;
-    let (sink, located): (Box<dyn Sink<'_>>, _) = match open(choice)? {
+    let (opened, rotation) = open(choice)?;
+    let (sink, located): (Box<dyn Sink<'_>>, _) = match opened {
         None => {
             let lines = Lines::new(io::stdout(), choice.style);
             (Box::new(lines), "standard output".into())
         }
-        Some(output) => (Box::new(Copy::new(output)), name(&choice.output)),
+        Some(output) => {
+            let copy = Copy::new(output, rotation, choice.input.clone());
+            let sink: Box<dyn Sink<'_>> = if choice.print {
+                Box::new(Both(copy, Lines::new(io::stdout(), choice.style)))
+            } else {
+                Box::new(copy)
+            };
+            (sink, name(&choice.output))
+        }
     };
     let mut selection = Selection {
         filters,
@@ -160,15 +197,26 @@ fn compile(expression: &Expression, bytes: &[u8], shown: &Path) -> anyhow::Resul
 }
 
 /// Opens what `-w` names, unless that would empty what `-r` names.
-fn open(choice: &Choice) -> Result<Option<FileOutput>, anyhow::Error> {
-    use std::os::unix::fs::MetadataExt;
-    if let (Input::File(input), Output::File(output)) = (&choice.input, &choice.output)
-        && let (Ok(input_is), Ok(output_is)) = (fs::metadata(input), fs::metadata(output))
-        && (input_is.dev(), input_is.ino()) == (output_is.dev(), output_is.ino())
+fn open(choice: &Choice) -> Result<(Option<FileOutput>, Option<Rotation>), anyhow::Error> {
+    let (mut output, mut rotation) = (choice.output.clone(), None);
+    if let Output::File(template) = &choice.output
+        && choice.rotate.is_asked_for()
+    {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let first = Rotation::new(template, choice.rotate, now.as_nanos() as u64);
+        output = Output::File(first.name().map_err(OpenError::Name)?);
+        rotation = Some(first);
+    }
+    if let Output::File(output) = &output
+        && choice.input.is_at(output)
     {
         return Err(SavefileError::OntoItself(output.clone()).into());
     }
-    Ok(FileOutput::open(&choice.output)?)
+    let mut opened = FileOutput::open(&output)?;
+    if rotation.is_some() {
+        opened = opened.map(FileOutput::must_have_successors).transpose()?;
+    }
+    Ok((opened, rotation))
 }
 
 /// What an output is called in an error.
@@ -236,8 +284,11 @@ impl<'a> Visitor<'a> for Selection<'a, '_> {
     fn packet(&mut self, packet: Packet<'a>) -> ControlFlow<()> {
         if self.failed.is_none() && self.is_wanted(&packet.frame) {
             let interface = &self.interfaces[packet.frame.interface];
-            self.failed = self.sink.packet(&packet, interface).err();
-            self.left -= 1;
+            match self.sink.packet(&packet, interface) {
+                Ok(ControlFlow::Continue(())) => self.left -= 1,
+                Ok(ControlFlow::Break(())) => return ControlFlow::Break(()),
+                Err(error) => self.failed = Some(error),
+            }
         }
         if self.failed.is_some() || self.left == 0 {
             ControlFlow::Break(())

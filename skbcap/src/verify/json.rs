@@ -51,6 +51,16 @@ pub(super) fn write<W: Write>(
     })?;
     write!(out, ",\n  \"accounts\": ")?;
     lines(out, &report.accounts, write_account)?;
+    if !report.parts.is_empty() {
+        write!(out, ",\n  \"parts\": ")?;
+        lines(out, &report.parts, |out, part| {
+            write!(
+                out,
+                "{{\"number\": {}, \"captured\": {}, \"dropped\": {}}}",
+                part.number, part.captured, part.dropped
+            )
+        })?;
+    }
     write!(out, ",\n  \"unstated\": ")?;
     list(out, &verification.unstated, |out, unstated| {
         string(out, unstated.name())

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::{Row, Verification};
-use crate::account::Account;
+use crate::account::{Account, Part};
 use crate::escape::escape_into;
 use crate::pcapng::check::Fault;
 
@@ -36,6 +36,18 @@ pub(super) fn write(
     write_table(out, &verification.rows())?;
     for account in &report.accounts {
         write_account(out, account)?;
+    }
+    for Part {
+        number,
+        captured,
+        dropped,
+    } in &report.parts
+    {
+        writeln!(
+            out,
+            "  file {number} of a capture that went on in another: {captured} captured, {dropped} \
+             dropped"
+        )?;
     }
     if let Some((offset, times)) = report.time_goes_back {
         let plural = plural(times);

@@ -18,7 +18,7 @@ use super::raw::{
 };
 use super::time::{IF_TSOFFSET, IF_TSRESOL, Ticks};
 use super::{LinkType, MAX_SNAPLEN};
-use crate::account::{Account, Losses};
+use crate::account::{Account, Losses, Part};
 use crate::annotation::Annotation;
 
 pub use fault::{Fault, FaultKind};
@@ -109,12 +109,7 @@ impl Checker {
     }
 
     fn block(&mut self, block: &RawBlock<'_>) {
-        if block.kind != SECTION_HEADER
-            && self
-                .capture
-                .account
-                .is_some_and(|(at, _)| at < block.offset)
-        {
+        if block.kind != SECTION_HEADER && self.capture.end().is_some_and(|at| at < block.offset) {
             self.fault(block.offset, FaultKind::BehindAccount);
         }
         let fields = match block.kind {
@@ -168,7 +163,7 @@ impl Checker {
                 .filter(|option| option.code == 4)
                 .any(|option| report::is_ours(&String::from_utf8_lossy(option.value))),
         };
-        if self.report.sections > 0 && (self.capture.account.is_some() || is_ours != self.is_ours) {
+        if self.report.sections > 0 && (self.capture.end().is_some() || is_ours != self.is_ours) {
             self.end_capture(block.offset);
         }
         self.is_ours = is_ours;
@@ -342,6 +337,9 @@ impl Checker {
             }
             if let Some(account) = Account::parse(&comment) {
                 self.capture.account = Some((offset, account));
+            }
+            if let Some(part) = Part::parse(&comment) {
+                self.capture.part = Some((offset, part));
             }
         }
         let Some(interface) = self.defined(id) else {

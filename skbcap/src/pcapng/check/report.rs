@@ -1,7 +1,7 @@
 //! What a check tells of a file.
 
 use super::{Fault, FaultKind};
-use crate::account::{Account, Losses};
+use crate::account::{Account, Losses, Part};
 use crate::pcapng::LinkType;
 
 /// Faults that are kept: a file with more is beyond being told about.
@@ -20,6 +20,8 @@ pub struct Report {
     pub packets: u64,
     /// skbcap's own accounts: one, unless captures were put one behind another.
     pub accounts: Vec<Account>,
+    /// What stands in their place where a capture went on in another file.
+    pub parts: Vec<Part>,
     /// The first hundred faults, in the file's order.
     pub faults: Vec<Fault>,
     /// Faults beyond those.

@@ -2,7 +2,7 @@
 
 use super::report::{InterfaceReport, Report, Statistics};
 use super::{Checker, FaultKind, Scope};
-use crate::account::Account;
+use crate::account::{Account, Part};
 
 /// One capture of skbcap's, which ends with its account.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,8 +13,18 @@ pub(super) struct Capture {
     pub(super) cut: u64,
     /// Its account, and where the block begins that holds it.
     pub(super) account: Option<(u64, Account)>,
+    /// What stands there instead where it went on in another file.
+    pub(super) part: Option<(u64, Part)>,
     /// The place of its first interface in the report.
     first_interface: usize,
+}
+
+impl Capture {
+    /// Where the block begins that is its last.
+    pub(super) fn end(&self) -> Option<u64> {
+        let account = self.account.map(|(offset, _)| offset);
+        account.or(self.part.map(|(offset, _)| offset))
+    }
 }
 
 impl Checker {
@@ -27,7 +37,7 @@ impl Checker {
             match interface.statistics {
                 Some(statistics) => self.statistics_hold(&interface, &statistics),
                 // A capture that did not come to its end has none, and is told of once.
-                None if self.scope == Scope::Account && self.capture.account.is_some() => {
+                None if self.scope == Scope::Account && self.capture.end().is_some() => {
                     self.fault(self.section_offset, FaultKind::NoStatistics(id));
                 }
                 None => {}
@@ -107,8 +117,11 @@ impl Checker {
         if self.scope != Scope::Account || !self.is_ours {
             return;
         }
-        let Some((offset, account)) = capture.account else {
-            return self.fault(offset, FaultKind::NoAccount);
+        let told = lost(&self.report, capture.first_interface);
+        let (offset, account) = match (capture.account, capture.part) {
+            (Some(account), _) => account,
+            (None, Some((offset, part))) => return self.part_holds(offset, &part, &capture, told),
+            (None, None) => return self.fault(offset, FaultKind::NoAccount),
         };
         self.report.accounts.push(account);
         let seen = account.seen;
@@ -121,7 +134,6 @@ impl Checker {
         if said != packets {
             self.fault(offset, FaultKind::AccountCaptured { said, packets });
         }
-        let told = lost(&self.report, capture.first_interface);
         let said = account.dropped_here().unwrap_or(u64::MAX);
         if said != told {
             self.fault(offset, FaultKind::AccountDropped { said, told });
@@ -133,6 +145,20 @@ impl Checker {
             .saturating_add(account.captured_elsewhere);
         if cut > said || said - cut > others {
             self.fault(offset, FaultKind::AccountCutShort { said, cut });
+        }
+    }
+}
+
+impl Checker {
+    fn part_holds(&mut self, offset: u64, part: &Part, capture: &Capture, told: u64) {
+        self.report.parts.push(*part);
+        let (said, packets) = (part.captured, capture.packets);
+        if said != packets {
+            self.fault(offset, FaultKind::AccountCaptured { said, packets });
+        }
+        let said = part.dropped;
+        if said != told {
+            self.fault(offset, FaultKind::AccountDropped { said, told });
         }
     }
 }
