@@ -87,6 +87,10 @@ pub struct Cli {
     )]
     pub packet_buffered: u8,
 
+    /// As root: become USER before FILE is made
+    #[arg(short = 'Z', long = "relinquish-privileges", value_name = "USER", help_heading = OUTPUT)]
+    pub user: Option<String>,
+
     /// Print lines, too, while writing to FILE
     #[arg(long, help_heading = OUTPUT)]
     pub print: bool,
@@ -206,6 +210,10 @@ pub struct Cli {
     /// The running kernel's BTF, where /sys/kernel/btf/vmlinux is missing
     #[arg(long, value_name = "FILE", help_heading = KERNEL)]
     pub btf: Option<PathBuf>,
+
+    /// List the interfaces of --netns: number, name, state, link type, namespace; then end
+    #[arg(short = 'D', long = "list-interfaces", help_heading = OTHER)]
+    pub list_interfaces: bool,
 
     /// Say what this machine offers and lacks, and what skbcap would do; then end
     #[arg(long, help_heading = OTHER)]

@@ -36,6 +36,8 @@ pub struct Config {
     pub packet_buffered: bool,
     /// Whether lines are printed while a file is written.
     pub print: bool,
+    /// Who to become once privileges are not needed any more, by name.
+    pub user: Option<String>,
     /// How lines look.
     pub style: Style,
     /// What becomes of different link types in a file.
@@ -60,6 +62,8 @@ pub struct Config {
     pub debug: bool,
     /// Whether only to look at what this machine offers.
     pub check: bool,
+    /// Whether only to list the interfaces.
+    pub list_interfaces: bool,
     /// Where to record what the kernel side yields.
     pub record: Option<PathBuf>,
     /// The recording to read instead of a kernel.
@@ -224,6 +228,7 @@ impl Config {
             rotate,
             packet_buffered: cli.packet_buffered > 0,
             print: cli.print,
+            user: cli.user,
             style,
             link_types,
             time_limit: cli.time_limit.map(time_limit).transpose()?,
@@ -236,6 +241,7 @@ impl Config {
             btf: cli.btf,
             debug: cli.debug,
             check: cli.check,
+            list_interfaces: cli.list_interfaces,
             record: cli.record,
             replay: cli.replay,
         })
@@ -397,6 +403,7 @@ mod tests {
                 rotate: Rotate::default(),
                 packet_buffered: false,
                 print: false,
+                user: None,
                 style: Style::default(),
                 time_limit: None,
                 link_types: LinkTypes::Mixed,
@@ -409,6 +416,7 @@ mod tests {
                 btf: None,
                 debug: false,
                 check: false,
+                list_interfaces: false,
                 record: None,
                 replay: None,
             }

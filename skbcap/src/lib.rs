@@ -22,6 +22,7 @@ pub mod order;
 pub mod output;
 pub mod pcapng;
 pub mod print;
+pub mod privilege;
 pub mod read;
 pub mod recording;
 pub mod ring;

@@ -12,6 +12,7 @@ use skbcap::geometry::GeometryError;
 use skbcap::kernel::netns::{NetnsError, UnknownInterface};
 use skbcap::kernel::preflight::Refusal;
 use skbcap::output::OpenError;
+use skbcap::privilege::UserError;
 use skbcap::savefile::{Choice, SavefileError};
 use skbcap::verify::command::VerifyError;
 
@@ -68,6 +69,7 @@ fn status(error: &anyhow::Error) -> u8 {
         || error.is::<Refusal>()
         || error.is::<FilterError>()
         || error.is::<SavefileError>()
+        || error.is::<UserError>()
     {
         BAD_USAGE
     } else {

@@ -81,7 +81,7 @@ fn version() {
 fn bad_usage_is_one_line_and_status_2() {
     let seventeen: Vec<String> = (0..17).map(|number| format!("-ieth{number}")).collect();
     let seventeen: Vec<&str> = seventeen.iter().map(String::as_str).collect();
-    let lines: [&[&str]; 59] = [
+    let lines: [&[&str]; 60] = [
         &["-Q", "in"],
         &["--hok", "queue"],
         &["--hook", "tc"],
@@ -104,6 +104,7 @@ fn bad_usage_is_one_line_and_status_2() {
         &["-w", "-", "-G", "1"],
         &["-w", "out.pcapng", "-C", "1", "--split-linktype"],
         &["-w", "-", "--print"],
+        &["-r", "a.pcap", "-D"],
         &["--time-limit", "0"],
         &["--time-limit", "soon"],
         &["-r", "a.pcap", "--time-limit", "1"],

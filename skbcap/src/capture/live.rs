@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context;
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
+    thread::CapabilitySet,
     time::ClockId,
 };
 use skbcap_common::{Hook, InterfaceDrops};
@@ -24,11 +25,10 @@ use super::{
 };
 use crate::{
     clock::ClockWatch,
-    config::Config,
+    config::{Config, LinkTypes},
     geometry,
     kernel::{
         background,
-        btf::Btf,
         load::{Kernel, LoadError, Options},
         maps::Maps,
         netns::Namespace,
@@ -37,6 +37,7 @@ use crate::{
     },
     order::Order,
     output::Origin,
+    privilege::{self, User},
     recording::{Header, Recorder},
     ring::Ring,
     signals::{Signal, Signals},
@@ -68,6 +69,10 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
                 what()
             ));
         }
+    };
+    let user = match &config.user {
+        Some(name) if privilege::is_root() => Some(User::named(name)?),
+        Some(_) | None => None,
     };
     let loader = background::loader();
     let mut preflight = Preflight::gather(config.btf.as_deref());
@@ -133,11 +138,20 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let mut clock = ClockWatch::new().context("cannot watch the clock")?;
     let recorder = recorder(config, hook, &origin, clock.offset().offset_ns)?;
     let start_ns = monotonic_ns().saturating_add_signed(clock.offset().offset_ns);
-    let sink = open(config, origin, config.snaplen, start_ns)?;
+    let opened = || open(config, origin, config.snaplen, start_ns);
+    let sink = match &user {
+        Some(user) => user
+            .act(opened)
+            .with_context(|| format!("cannot become {}", user.name))??,
+        None => opened()?,
+    };
     let mut signals = Signals::install().context("cannot install signal handlers")?;
     let mut pipeline = Pipeline::new(sink, recorder, clock.offset(), config.count);
 
-    kernel.attach()?;
+    kernel.attach(&facts.btf)?;
+    let terminal = File::open("/dev/tty").ok();
+    let kept = give_up(config, &kernel, user.as_ref()).context("cannot give up privileges")?;
+    debug(&|| format!("capabilities that are kept: {kept:?}"));
     if let Some(cut) = cut {
         say(format_args!("{cut}"));
     }
@@ -160,16 +174,15 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         signals: &mut signals,
         pipeline: &mut pipeline,
         status: status_line(config),
-        terminal: File::open("/dev/tty").ok(),
+        terminal,
         end: config.time_limit.map(|limit| Instant::now() + limit),
-        btf: &facts.btf,
         hook,
     };
     let watched = watch.run(&maps);
     drop(watch);
     // Hook and net end at the same moment; what is missed from then on is nobody's.
     maps.end();
-    let missed = kernel.missed(&facts.btf);
+    let missed = kernel.missed();
     kernel.detach()?;
     // Whatever went wrong with the rings, what was taken so far is not lost.
     let drained = watched.and_then(|order| drain(&mut pipeline, order));
@@ -192,6 +205,27 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Gives up what the capture doesn't need any more, and becomes `user`. Returns what is kept.
+fn give_up(config: &Config, kernel: &Kernel, user: Option<&User>) -> io::Result<CapabilitySet> {
+    let mut kept = CapabilitySet::empty();
+    // Files that are yet to come are made in directories that may be others', by whoever we are.
+    let may_come = config.rotate.is_asked_for() || config.link_types == LinkTypes::Split;
+    if may_come && user.is_none() {
+        kept |= CapabilitySet::DAC_OVERRIDE;
+    }
+    // Whether the kernel tells what it missed to anybody who has the program is its version's.
+    if kernel.missed().is_some() {
+        let before = privilege::only(kept)?;
+        let still = kernel.missed().is_some();
+        privilege::only(before)?;
+        if !still {
+            kept |= CapabilitySet::BPF;
+        }
+    }
+    privilege::give_up(user, kept)?;
+    Ok(rustix::thread::capabilities(None)?.permitted)
+}
+
 /// A capture while it runs.
 struct Watch<'a> {
     config: &'a Config,
@@ -204,7 +238,6 @@ struct Watch<'a> {
     terminal: Option<File>,
     /// When the time is over.
     end: Option<Instant>,
-    btf: &'a Btf,
     hook: Hook,
 }
 
@@ -296,7 +329,7 @@ impl Watch<'_> {
         for ring in order.rings() {
             ring.count(&mut stats);
         }
-        stats.missed = self.kernel.missed(self.btf);
+        stats.missed = self.kernel.missed();
         stats
     }
 

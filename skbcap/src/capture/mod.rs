@@ -2,6 +2,7 @@
 //!
 //! Knows every stage by its seam and none by its insides: no format, no kernel structure.
 
+mod list;
 mod live;
 mod pipeline;
 mod replay;
@@ -30,7 +31,9 @@ use crate::{
 ///
 /// When it can't be done, or the output failed in the middle.
 pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    if config.replay.is_some() {
+    if config.list_interfaces {
+        list::run(config)
+    } else if config.replay.is_some() {
         replay::run(config)
     } else {
         live::run(config)

@@ -26,7 +26,7 @@ use super::{
     cpu_words::CpuWords,
     kfuncs::Kfuncs,
     maps::{Division, Maps},
-    missed,
+    missed::{self, Misses},
     object::{self, ObjectError},
     refused::ProgramRefused,
 };
@@ -144,6 +144,7 @@ pub struct Kernel {
     /// What takes frames, and then what helps it.
     parts: Vec<Part>,
     doorbell: RingBuf<MapData>,
+    misses: Option<Misses>,
 }
 
 impl Kernel {
@@ -196,6 +197,7 @@ impl Kernel {
             ebpf,
             parts: Vec::new(),
             doorbell,
+            misses: None,
         };
         let parts: &[Part] = match (options.hook, options.net) {
             (Hook::Kprobe | Hook::Net, true) => &[KPROBE, NET],
@@ -242,12 +244,12 @@ impl Kernel {
         }
     }
 
-    /// Attaches the programs: from here on frames are taken.
+    /// Attaches the programs: from here on frames are taken. `btf` is the running kernel's.
     ///
     /// # Errors
     ///
     /// When the kernel refuses to.
-    pub fn attach(&mut self) -> Result<(), LoadError> {
+    pub fn attach(&mut self, btf: &Btf) -> Result<(), LoadError> {
         // The net last: what it finds unmarked, the kprobe was there to mark.
         for part in self.parts.clone() {
             let attached = match self.program(part) {
@@ -256,6 +258,7 @@ impl Kernel {
             };
             attached.map_err(|source| LoadError::attach(part, source))?;
         }
+        self.misses = self.misses(btf);
         Ok(())
     }
 
@@ -265,6 +268,7 @@ impl Kernel {
     ///
     /// When one wasn't loaded.
     pub fn detach(&mut self) -> Result<(), LoadError> {
+        self.misses = None;
         for part in self.parts.clone().into_iter().rev() {
             let unloaded = match self.program(part) {
                 Loaded::Kprobe(program) => program.unload(),
@@ -301,13 +305,19 @@ impl Kernel {
             .collect()
     }
 
-    /// Frames that the kernel did not hand to the hook so far: `None` where it doesn't count them.
-    pub fn missed(&mut self, btf: &Btf) -> Option<u64> {
+    /// Takes hold of what tells of misses, while there are privileges to.
+    fn misses(&mut self, btf: &Btf) -> Option<Misses> {
         match self.program(self.parts[0]) {
-            Loaded::Kprobe(program) if missed::is_known(btf) => missed::count(program).ok(),
+            Loaded::Kprobe(program) if missed::is_known(btf) => Misses::of_kprobe(program).ok(),
             Loaded::Kprobe(_) => None,
-            Loaded::Tracepoint(program) => missed::count_tracepoint(program).ok(),
+            Loaded::Tracepoint(program) => Misses::of_tracepoint(program).ok(),
         }
+    }
+
+    /// Frames that the kernel did not hand to the hook so far: `None` where it doesn't count them.
+    #[must_use]
+    pub fn missed(&self) -> Option<u64> {
+        self.misses.as_ref()?.count().ok()
     }
 
     /// Whether the kernel copies frames by itself, and so needs no page bases: at a tracepoint, and

@@ -11,7 +11,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-use aya::programs::{BtfTracePoint, KProbe, ProgramError, loaded_links};
+use aya::programs::{BtfTracePoint, KProbe, ProgramError, ProgramInfo, loaded_links};
 use aya_obj::generated::{bpf_cmd, bpf_prog_info};
 
 use super::btf::Btf;
@@ -30,45 +30,78 @@ pub fn is_known(btf: &Btf) -> bool {
         .is_ok()
 }
 
-/// Frames missed so far by an attached kprobe: those that the probe was skipped for, and those
-/// that only its program was.
-///
-/// # Errors
-///
-/// When the kernel shows no link of the program, or gives no descriptor of it (it needs
-/// CAP_SYS_ADMIN).
-pub fn count(program: &KProbe) -> Result<u64, MissedError> {
-    let program_info = program.info()?;
-    // By the table of all links, because aya lends no descriptor of a kprobe's.
-    let link_id = loaded_links()
-        .filter_map(Result::ok)
-        .find(|link| link.program_id() == program_info.id())
-        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
-        .id();
-    let mut attribute = [0u8; 16];
-    attribute[..4].copy_from_slice(&link_id.to_le_bytes());
-    let fd = bpf(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attribute)?;
-    #[expect(
-        unsafe_code,
-        reason = "a descriptor comes as a number from the system call"
-    )]
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it. It is
-    // closed again below: one that stayed open would keep the probe attached.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
-    let link = info(link.as_fd())?;
-    let program = info(program_info.fd()?.as_fd())?;
-    Ok(word(&link, LINK_MISSED_AT) + word(&program, offset_of!(bpf_prog_info, recursion_misses)))
+/// What tells of a program's misses. Made while there are privileges; asked when there may be none.
+#[derive(Debug)]
+pub struct Misses {
+    program: OwnedFd,
+    /// A kprobe's. It keeps the probe attached.
+    link: Option<OwnedFd>,
 }
 
-/// Runs that the kernel has left out of a tracepoint's program, because it was running on that CPU
-/// already. Linux before 5.12 leaves none out, and counts none.
-///
-/// # Errors
-///
-/// When the kernel doesn't answer.
-pub fn count_tracepoint(program: &BtfTracePoint) -> Result<u64, MissedError> {
-    let info = info(program.info()?.fd()?.as_fd())?;
-    Ok(word(&info, offset_of!(bpf_prog_info, recursion_misses)))
+impl Misses {
+    /// Those of an attached kprobe.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel shows no link of the program, or gives no descriptor of it (it needs
+    /// CAP_SYS_ADMIN).
+    pub fn of_kprobe(program: &KProbe) -> Result<Self, MissedError> {
+        let program_info = program.info()?;
+        // By the table of all links, because aya lends no descriptor of a kprobe's.
+        let link_id = loaded_links()
+            .filter_map(Result::ok)
+            .find(|link| link.program_id() == program_info.id())
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
+            .id();
+        let mut attribute = [0u8; 16];
+        attribute[..4].copy_from_slice(&link_id.to_le_bytes());
+        let fd = bpf(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attribute)?;
+        #[expect(
+            unsafe_code,
+            reason = "a descriptor comes as a number from the system call"
+        )]
+        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+        let link = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self {
+            program: descriptor(&program_info)?,
+            link: Some(link),
+        })
+    }
+
+    /// Those of a tracepoint's program. Linux before 5.12 leaves no run out, and counts none.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no descriptor of it (it needs CAP_SYS_ADMIN).
+    pub fn of_tracepoint(program: &BtfTracePoint) -> Result<Self, MissedError> {
+        Ok(Self {
+            program: descriptor(&program.info()?)?,
+            link: None,
+        })
+    }
+
+    /// Frames missed so far: of a kprobe those that the probe was skipped for, and those that only
+    /// its program was; of a tracepoint, runs that the kernel has left out, because the program was
+    /// running on that CPU already.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel doesn't answer: before Linux 5.19, without CAP_BPF
+    /// (kernel/bpf/syscall.c:__sys_bpf).
+    pub fn count(&self) -> Result<u64, MissedError> {
+        let program = word(
+            &info(self.program.as_fd())?,
+            offset_of!(bpf_prog_info, recursion_misses),
+        );
+        Ok(match &self.link {
+            Some(link) => program + word(&info(link.as_fd())?, LINK_MISSED_AT),
+            None => program,
+        })
+    }
+}
+
+fn descriptor(info: &ProgramInfo) -> Result<OwnedFd, MissedError> {
+    Ok(info.fd()?.as_fd().try_clone_to_owned()?)
 }
 
 /// Why missed frames could not be counted.

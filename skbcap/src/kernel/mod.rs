@@ -7,6 +7,7 @@ pub mod btf;
 pub mod capabilities;
 pub mod cpu_words;
 pub mod cpus;
+pub mod devices;
 pub mod kallsyms;
 pub mod kfuncs;
 pub mod layout;

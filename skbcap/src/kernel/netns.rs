@@ -172,20 +172,30 @@ impl Namespace {
     /// [`NetnsError::Enter`] if it is another one than ours and may not be entered;
     /// [`NetnsError::List`].
     pub fn interfaces(&self) -> Result<Vec<Interface>, NetnsError> {
+        self.inside(name_index)
+    }
+
+    /// What `look` finds in it.
+    ///
+    /// # Errors
+    ///
+    /// [`NetnsError::Enter`] if it is another one than ours and may not be entered;
+    /// [`NetnsError::List`] with what `look` says.
+    pub fn inside<T: Send>(&self, look: fn() -> io::Result<T>) -> Result<T, NetnsError> {
         let list = |source| NetnsError::List {
             path: self.path.clone(),
             source,
         };
         if Self::own().is_ok_and(|own| own.inode == self.inode) {
-            return name_index().map_err(list);
+            return look().map_err(list);
         }
         // A namespace is a thread's: one that ends again takes it along.
-        let inside = || -> Result<Vec<Interface>, NetnsError> {
+        let inside = || -> Result<T, NetnsError> {
             enter(&self.file).map_err(|source| NetnsError::Enter {
                 path: self.path.clone(),
                 source,
             })?;
-            name_index().map_err(list)
+            look().map_err(list)
         };
         thread::scope(|scope| {
             let thread = thread::Builder::new()

@@ -261,10 +261,10 @@ impl Sink for Pcapng {
         }
         let path = rotation.name()?;
         if let Err(error) = self.go_on_in(path, wall_ns) {
-            let refused = error.get_ref().is_some_and(|inner| inner.is::<OpenError>());
-            if !refused {
+            let opening = error.get_ref().and_then(|inner| inner.downcast_ref());
+            let Some(OpenError::Create { .. }) = opening else {
                 return Err(error);
-            }
+            };
             let error = anyhow::Error::from(error);
             self.notices.push(format!("no other file: {error:#}"));
         }

@@ -25,6 +25,8 @@ pub struct Choice {
     pub rotate: Rotate,
     /// Whether lines are printed while a copy is written.
     pub print: bool,
+    /// Who to become once the file is open, by name.
+    pub user: Option<String>,
     /// How lines look.
     pub style: Style,
     /// Frames to take before the end, if there is to be one.
@@ -96,6 +98,7 @@ impl Choice {
             output,
             rotate,
             print: cli.print,
+            user: cli.user.clone(),
             count: cli.count.clone().map(config::count).transpose()?,
         }))
     }
@@ -114,6 +117,7 @@ fn only_to_capture(cli: &Cli) -> Option<&'static str> {
         (cli.link_type != LinkTypeChoice::Device, "--linktype"),
         (cli.split_link_types, "--split-linktype"),
         (cli.check, "--check"),
+        (cli.list_interfaces, "-D"),
         (cli.record.is_some(), "--record"),
         (cli.replay.is_some(), "--replay"),
     ];

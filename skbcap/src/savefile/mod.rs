@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use rustix::thread::CapabilitySet;
 
 use self::copy::Copy;
 use self::lines::Lines;
@@ -24,6 +25,7 @@ use crate::filter::{Expression, Filters};
 use crate::output::rotation::Rotation;
 use crate::output::{FileOutput, OpenError};
 use crate::pcapng::LinkType;
+use crate::privilege::{self, User};
 use crate::read::{Frame, Interface, NotACapture, Packet, Trouble, Visitor, walk};
 use crate::{link_type, mapped_file};
 
@@ -85,6 +87,10 @@ impl<'a, W: Write> Sink<'a> for Both<W> {
 ///
 /// When the file can't be read, the expression not be used, or the output failed.
 pub fn run(choice: &Choice) -> anyhow::Result<ExitCode> {
+    let user = match &choice.user {
+        Some(name) if privilege::is_root() => Some(User::named(name)?),
+        Some(_) | None => None,
+    };
     let expression = match expression(choice)? {
         Some(text) => Expression::new(text)?,
         None => None,
@@ -95,15 +101,24 @@ pub fn run(choice: &Choice) -> anyhow::Result<ExitCode> {
             let map = mapped_file::map(path);
             let map = map.map_err(|error| SavefileError::Read(path.clone(), error))?;
             let bytes = map.as_deref().unwrap_or_default();
+            give_up(user.as_ref())?;
             run_on(choice, bytes, expression.as_ref(), shown)
         }
         Input::Stdin => {
             let mut bytes = Vec::new();
             let read = io::stdin().lock().read_to_end(&mut bytes);
             read.map_err(|error| SavefileError::Read(shown.into(), error))?;
+            give_up(user.as_ref())?;
             run_on(choice, &bytes, expression.as_ref(), shown)
         }
     }
+}
+
+/// Becomes another user, if there is to be one, with no capability at all.
+fn give_up(user: Option<&User>) -> anyhow::Result<()> {
+    let Some(user) = user else { return Ok(()) };
+    privilege::give_up(Some(user), CapabilitySet::empty())
+        .with_context(|| format!("cannot become {}", user.name))
 }
 
 fn run_on(

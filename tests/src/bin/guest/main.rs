@@ -11,6 +11,7 @@ mod beside;
 mod boot;
 mod clock;
 mod devices;
+mod files;
 mod forward;
 mod frames;
 mod icount;
@@ -102,6 +103,8 @@ const TESTS: &[Test] = &[
     ("pipe", "seconds=180", life::pipe),
     ("idle", "seconds=180", life::idle),
     ("disk_full", "seconds=180", life::disk_full),
+    ("rotated_files", "seconds=180", files::rotated_files),
+    ("privileges", "seconds=180", files::privileges),
     ("second_signal", "seconds=180", life::second_signal),
     ("record_replay", "seconds=180", recordings::record_replay),
     ("hook_auto", "seconds=180", life::hook_auto),
