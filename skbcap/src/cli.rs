@@ -7,6 +7,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+mod tcpdump;
+
+pub use self::tcpdump::{NotOffered, Tcpdump};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::diff::Difference;
@@ -99,6 +103,10 @@ pub struct Cli {
     #[arg(short = 'r', value_name = "FILE", help_heading = FILES)]
     pub read: Option<PathBuf>,
 
+    /// With -r: print only how many frames there are
+    #[arg(long = "count", action = clap::ArgAction::Count, help_heading = FILES)]
+    pub only_count: u8,
+
     /// With -r: take the filter expression from FILE
     #[arg(short = 'F', value_name = "FILE", help_heading = FILES)]
     pub expression_file: Option<PathBuf>,
@@ -123,6 +131,26 @@ pub struct Cli {
     /// The same, in ASCII; -AA: with the link layer's header
     #[arg(short = 'A', action = clap::ArgAction::Count, help_heading = LINES)]
     pub ascii: u8,
+
+    /// Lines with a number each
+    #[arg(short = '#', long = "number", action = clap::ArgAction::Count, help_heading = LINES)]
+    pub number: u8,
+
+    /// Less about each packet
+    #[arg(short = 'q', long = "quiet", action = clap::ArgAction::Count, help_heading = LINES)]
+    pub quiet: u8,
+
+    /// More about each packet
+    #[arg(short = 'v', long = "verbose", action = clap::ArgAction::Count, help_heading = LINES)]
+    pub verbose: u8,
+
+    /// Times in nanoseconds
+    #[arg(long, action = clap::ArgAction::Count, help_heading = LINES)]
+    pub nano: u8,
+
+    /// A JSON object for each frame instead of a line
+    #[arg(long, help_heading = LINES)]
+    pub json: bool,
 
     /// Numbers, no names: always so, taken for tcpdump's sake
     #[arg(short = 'n', action = clap::ArgAction::Count, help_heading = LINES)]
@@ -228,7 +256,7 @@ pub struct Cli {
     pub help: Option<bool>,
 
     /// Print the version
-    #[arg(short = 'V', long, action = clap::ArgAction::Version, help_heading = OTHER)]
+    #[arg(long, action = clap::ArgAction::Version, help_heading = OTHER)]
     pub version: Option<bool>,
 
     /// Write what the kernel side yields to a recording, for tests
@@ -238,6 +266,10 @@ pub struct Cli {
     /// Read a recording instead of a kernel: needs no privileges
     #[arg(long, value_name = "FILE", hide = true)]
     pub replay: Option<PathBuf>,
+
+    /// What tcpdump has else.
+    #[command(flatten)]
+    pub tcpdump: Tcpdump,
 
     /// The filter expression, in words
     #[arg(hide = true)]

@@ -15,8 +15,8 @@ mod rotate;
 
 pub use self::rotate::Rotate;
 pub use crate::cli::HookChoice;
-use crate::cli::{Cli, LinkTypeChoice};
-use crate::print::{Dump, DumpForm, Style, TimeStyle};
+use crate::cli::{Cli, LinkTypeChoice, NotOffered};
+use crate::print::{Detail, Dump, DumpForm, Style, TimeStyle};
 use crate::sll2;
 
 /// The largest `-B`: 2 GiB, libpcap's own bound (an `int` of bytes).
@@ -170,6 +170,15 @@ pub enum ConfigError {
     /// `--time-limit` is no time.
     #[error("invalid time limit {}: --time-limit takes seconds, such as 60 or 0.5", .0.escape_debug())]
     TimeLimit(String),
+    /// A flag of tcpdump's.
+    #[error(transparent)]
+    NotOffered(#[from] NotOffered),
+    /// `--count`, and nothing to read.
+    #[error("--count counts the frames of a file: add -r FILE; -c COUNT stops a capture")]
+    CountWithoutFile,
+    /// `--json`, and what makes lines.
+    #[error("--json and {0} exclude each other: an object has all that there is")]
+    JsonAnd(&'static str),
     /// Both of these.
     #[error("--linktype sll2 leaves one link type, and --split-linktype nothing to split")]
     Sll2AndSplit,
@@ -200,6 +209,12 @@ impl Config {
     ///
     /// When it cannot be run on any machine.
     pub fn resolve(cli: Cli) -> Result<Self, ConfigError> {
+        if let Some(refused) = cli.tcpdump.refused() {
+            return Err(refused.into());
+        }
+        if cli.only_count > 0 {
+            return Err(ConfigError::CountWithoutFile);
+        }
         if let Some(word) = cli.expression.first() {
             if word == "diff" {
                 return Err(ConfigError::LateDiff);
@@ -279,10 +294,33 @@ pub(crate) fn style(cli: &Cli) -> Result<Style, ConfigError> {
             form,
             link_layer: times > 1,
         });
+    if cli.json {
+        let lines_only = [
+            (cli.quiet, "-q"),
+            (cli.verbose, "-v"),
+            (cli.link_layer, "-e"),
+            (cli.hex_and_ascii, "-X"),
+            (cli.ascii, "-A"),
+        ];
+        let given = lines_only.into_iter().find(|(times, _)| *times > 0);
+        if let Some((_, option)) = given {
+            return Err(ConfigError::JsonAnd(option));
+        }
+    }
     Ok(Style {
         time,
+        nanoseconds: cli.nano > 0 || cli.tcpdump.nanoseconds(),
+        number: cli.number > 0,
+        detail: match (cli.quiet, cli.verbose) {
+            // tcpdump asks for -q first.
+            (1.., _) => Detail::Quiet,
+            (0, 1..) => Detail::Verbose,
+            (0, 0) => Detail::Plain,
+        },
         link_layer: cli.link_layer > 0,
         dump,
+        json: cli.json,
+        colour: false,
     })
 }
 

@@ -6,13 +6,14 @@
 mod bytes;
 mod dump;
 mod ip;
+mod json;
 mod line;
 mod packet;
 mod style;
 mod transport;
 
 pub use line::{Direction, Line, Printer, Sender};
-pub use style::{Dump, DumpForm, Style, TimeStyle};
+pub use style::{Detail, Dump, DumpForm, Style, TimeStyle};
 
 use std::io::{self, Write};
 
@@ -28,7 +29,8 @@ pub fn write_packet(
     wire_len: usize,
     link_type: u16,
 ) -> io::Result<()> {
-    packet::write(out, bytes::Bytes::new(data, wire_len), link_type)
+    let bytes = bytes::Bytes::new(data, wire_len);
+    packet::write(out, bytes, link_type, Detail::Plain)
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ fn open(
     snaplen: u32,
     start_ns: u64,
 ) -> Result<AnySink, OpenError> {
-    let lines = || Lines::new(io::stdout(), config.style);
+    let lines = || Lines::new(io::stdout(), config.style.for_stdout());
     let rotation = match &config.output {
         Output::File(path) => Some(Rotation::new(path, config.rotate, start_ns)),
         Output::Print | Output::Stdout => None,

@@ -9,6 +9,7 @@ use etherparse::{
 };
 
 use super::bytes::Bytes;
+use super::style::Detail;
 use super::transport::{self, Ends};
 
 /// Extension headers that are followed.
@@ -34,11 +35,14 @@ impl Part {
     }
 }
 
-pub(super) fn write_v4(out: &mut impl Write, packet: Bytes<'_>) -> io::Result<()> {
+pub(super) fn write_v4(out: &mut impl Write, packet: Bytes<'_>, detail: Detail) -> io::Result<()> {
     out.write_all(b"IP ")?;
     let Ok(header) = Ipv4HeaderSlice::from_slice(packet.data) else {
         return out.write_all(b"[|ip]");
     };
+    if detail == Detail::Verbose {
+        write_v4_header(out, &header)?;
+    }
     let header_len = header.slice().len();
     // 0 where the length of a super-frame is more than 16 bits hold.
     let packet = match usize::from(header.total_len()) {
@@ -53,14 +57,67 @@ pub(super) fn write_v4(out: &mut impl Write, packet: Bytes<'_>) -> io::Result<()
         packet.after(header_len),
         header.protocol(),
         part,
+        detail,
     )
 }
 
-pub(super) fn write_v6(out: &mut impl Write, packet: Bytes<'_>) -> io::Result<()> {
+/// The fields between the protocol and the addresses, as in tcpdump's print-ip.c.
+fn write_v4_header(out: &mut impl Write, header: &Ipv4HeaderSlice<'_>) -> io::Result<()> {
+    let (dscp, ecn) = (header.dcp().value(), header.ecn().value());
+    write!(out, "(tos 0x{:x}", dscp << 2 | ecn)?;
+    out.write_all(match ecn {
+        1 => b",ECT(1)",
+        2 => b",ECT(0)",
+        3 => b",CE",
+        _ => b"",
+    })?;
+    if header.ttl() > 0 {
+        write!(out, ", ttl {}", header.ttl())?;
+    }
+    let flags = match (header.more_fragments(), header.dont_fragment()) {
+        (false, false) => "none",
+        (true, false) => "+",
+        (false, true) => "DF",
+        (true, true) => "+, DF",
+    };
+    let IpNumber(protocol) = header.protocol();
+    write!(
+        out,
+        ", id {}, offset {}, flags [{flags}], proto {} ({protocol}), length {})\n    ",
+        header.identification(),
+        usize::from(header.fragments_offset().value()) * 8,
+        transport::long_name(header.protocol()),
+        header.total_len(),
+    )
+}
+
+/// The same of IPv6, as in tcpdump's print-ip6.c: all on one line.
+fn write_v6_header(out: &mut impl Write, header: &Ipv6HeaderSlice<'_>) -> io::Result<()> {
+    out.write_all(b"(")?;
+    if header.traffic_class() > 0 {
+        write!(out, "class 0x{:02x}, ", header.traffic_class())?;
+    }
+    if header.flow_label().value() > 0 {
+        write!(out, "flowlabel 0x{:05x}, ", header.flow_label().value())?;
+    }
+    let IpNumber(next) = header.next_header();
+    write!(
+        out,
+        "hlim {}, next-header {} ({next}) payload length: {}) ",
+        header.hop_limit(),
+        transport::long_name(header.next_header()),
+        header.payload_length(),
+    )
+}
+
+pub(super) fn write_v6(out: &mut impl Write, packet: Bytes<'_>, detail: Detail) -> io::Result<()> {
     out.write_all(b"IP6 ")?;
     let Ok(header) = Ipv6HeaderSlice::from_slice(packet.data) else {
         return out.write_all(b"[|ip6]");
     };
+    if detail == Detail::Verbose {
+        write_v6_header(out, &header)?;
+    }
     let mut payload = packet.after(header.slice().len());
     // 0 for a jumbogram, whose length stands in an option.
     match usize::from(header.payload_length()) {
@@ -94,7 +151,7 @@ pub(super) fn write_v6(out: &mut impl Write, packet: Bytes<'_>) -> io::Result<()
             break;
         }
     }
-    write_payload(out, addresses, payload, next, part)
+    write_payload(out, addresses, payload, next, part, detail)
 }
 
 fn write_payload<A: Display>(
@@ -103,6 +160,7 @@ fn write_payload<A: Display>(
     payload: Bytes<'_>,
     protocol: IpNumber,
     part: Part,
+    detail: Detail,
 ) -> io::Result<()> {
     if let Part::Later(offset) = part {
         write!(out, "{source} > {destination}: ")?;
@@ -117,6 +175,7 @@ fn write_payload<A: Display>(
         },
         payload,
         protocol,
+        detail,
     )?;
     match part {
         Part::First => out.write_all(b", first fragment"),

@@ -9,7 +9,7 @@ use skbcap_common::Context;
 
 use super::bytes::Bytes;
 use super::style::{Style, TimeStyle};
-use super::{dump, packet};
+use super::{dump, json, packet};
 use crate::annotation::Annotation;
 use crate::decode::Frame;
 use crate::escape::escape_into;
@@ -96,10 +96,17 @@ impl<'a> From<&'a Annotation<Vec<u8>>> for Sender<'a> {
 pub struct Printer {
     style: Style,
     zone: TimeZone,
-    /// The times of the first line and of the last, in microseconds.
-    first_us: Option<u64>,
-    last_us: u64,
+    /// The times of the first line and of the last, in nanoseconds.
+    first_ns: Option<u64>,
+    last_ns: u64,
+    /// Lines so far.
+    lines: u64,
+    /// On a terminal: how wide the interface and the sender have been.
+    widths: [usize; 2],
 }
+
+/// A column that has once been wider than this is left to itself.
+const MOST: usize = 28;
 
 impl Printer {
     /// Lines in local time.
@@ -113,8 +120,10 @@ impl Printer {
         Self {
             style,
             zone,
-            first_us: None,
-            last_us: 0,
+            first_ns: None,
+            last_ns: 0,
+            lines: 0,
+            widths: [0; 2],
         }
     }
 
@@ -136,9 +145,18 @@ impl Printer {
     ///
     /// What `out` says.
     pub fn write(&mut self, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
-        self.write_time(out, line.wall_time_ns / 1000)?;
+        self.lines += 1;
+        if self.style.json {
+            return json::write(out, line, self.style.dump.is_some());
+        }
+        if self.style.number {
+            write!(out, "{:5}  ", self.lines)?;
+        }
+        self.write_time(out, line.wall_time_ns)?;
         if let Some(interface) = line.interface {
-            write!(out, "{} ", escaped(interface))?;
+            let name = escaped(interface);
+            let width = self.width(0, &name);
+            write!(out, "{name:width$} ")?;
         }
         match line.direction {
             Some(Direction::In) => out.write_all(b"In ")?,
@@ -146,14 +164,19 @@ impl Printer {
             None => {}
         }
         if let Some(sender) = &line.sender {
-            write_sender(out, sender)?;
-            out.write_all(b" ")?;
+            let text = sender_text(sender);
+            let width = self.width(1, &text);
+            match (self.style.colour, sender.context) {
+                (false, _) => write!(out, "{text:width$} ")?,
+                (true, Context::Task) => write!(out, "\x1b[1;36m{text:width$}\x1b[m ")?,
+                (true, _) => write!(out, "\x1b[2m{text:width$}\x1b[m ")?,
+            }
         }
         let bytes = Bytes::new(line.data, line.wire_len as usize);
         if self.style.link_layer {
             packet::write_link_layer(out, bytes, line.link_type.0)?;
         }
-        packet::write(out, bytes, line.link_type.0)?;
+        packet::write(out, bytes, line.link_type.0, self.style.detail)?;
         out.write_all(b"\n")?;
         match self.style.dump {
             Some(style) => {
@@ -173,27 +196,68 @@ impl Printer {
     }
 
     /// The time and a space, or nothing.
-    fn write_time(&mut self, out: &mut impl Write, time_us: u64) -> io::Result<()> {
-        let first_us = *self.first_us.get_or_insert_with(|| {
-            self.last_us = time_us;
-            time_us
+    fn write_time(&mut self, out: &mut impl Write, time_ns: u64) -> io::Result<()> {
+        let first_ns = *self.first_ns.get_or_insert_with(|| {
+            self.last_ns = time_ns;
+            time_ns
         });
-        let last_us = std::mem::replace(&mut self.last_us, time_us);
+        let last_ns = std::mem::replace(&mut self.last_ns, time_ns);
+        let fraction = self.fraction(time_ns);
         match self.style.time {
             TimeStyle::None => Ok(()),
-            TimeStyle::Local => self.write_local(out, time_us, false),
-            TimeStyle::LocalWithDate => self.write_local(out, time_us, true),
+            TimeStyle::Local => self.write_local(out, time_ns, false),
+            TimeStyle::LocalWithDate => self.write_local(out, time_ns, true),
             TimeStyle::Epoch => {
-                write!(out, "{}.{:06} ", time_us / MICROS, time_us % MICROS)
+                write!(out, "{}.{fraction} ", time_ns / NANOS)
             }
-            TimeStyle::SinceLast => write_distance(out, last_us, time_us),
-            TimeStyle::SinceFirst => write_distance(out, first_us, time_us),
+            TimeStyle::SinceLast => self.write_distance(out, last_ns, time_ns),
+            TimeStyle::SinceFirst => self.write_distance(out, first_ns, time_ns),
         }
     }
 
-    fn write_local(&self, out: &mut impl Write, time_us: u64, with_date: bool) -> io::Result<()> {
+    /// What stands behind the point: cut, and not rounded.
+    fn fraction(&self, time_ns: u64) -> String {
+        let nanos = time_ns % NANOS;
+        if self.style.nanoseconds {
+            format!("{nanos:09}")
+        } else {
+            format!("{:06}", nanos / 1000)
+        }
+    }
+
+    /// How wide a column is on a terminal: as wide as it has been, so that those behind it stay
+    /// where they are.
+    fn width(&mut self, column: usize, text: &str) -> usize {
+        if !self.style.colour {
+            return 0;
+        }
+        let len = text.chars().count();
+        if len <= MOST {
+            self.widths[column] = self.widths[column].max(len);
+        }
+        self.widths[column]
+    }
+
+    /// From one time to another, with its sign, a space for plus, as tcpdump has it.
+    fn write_distance(&self, out: &mut impl Write, from_ns: u64, to_ns: u64) -> io::Result<()> {
+        let unit = if self.style.nanoseconds { 1 } else { 1000 };
+        let (from_ns, to_ns) = (from_ns / unit * unit, to_ns / unit * unit);
+        let sign = if to_ns < from_ns { '-' } else { ' ' };
+        let distance = to_ns.abs_diff(from_ns);
+        let seconds = distance / NANOS;
+        let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+        write!(
+            out,
+            "{sign}{hours:02}:{minutes:02}:{:02}.{} ",
+            seconds % 60,
+            self.fraction(distance)
+        )
+    }
+
+    fn write_local(&self, out: &mut impl Write, time_ns: u64, with_date: bool) -> io::Result<()> {
         // 64 bits of nanoseconds reach to the year 2554, and jiff to 9999.
-        let time = i64::try_from(time_us).map_or(Ok(Timestamp::MAX), Timestamp::from_microsecond);
+        let time =
+            i64::try_from(time_ns / 1000).map_or(Ok(Timestamp::MAX), Timestamp::from_microsecond);
         let time = self.zone.to_datetime(time.unwrap_or(Timestamp::UNIX_EPOCH));
         if with_date {
             write!(
@@ -205,39 +269,26 @@ impl Printer {
             )?;
         }
         let (hour, minute, second) = (time.hour(), time.minute(), time.second());
-        let micros = time.subsec_nanosecond() / 1000;
-        write!(out, "{hour:02}:{minute:02}:{second:02}.{micros:06} ")
+        let fraction = self.fraction(time_ns);
+        write!(out, "{hour:02}:{minute:02}:{second:02}.{fraction} ")
     }
 }
 
-const MICROS: u64 = 1_000_000;
+const NANOS: u64 = 1_000_000_000;
 
-/// From one time to another, with its sign, a space for plus, as tcpdump has it.
-fn write_distance(out: &mut impl Write, from_us: u64, to_us: u64) -> io::Result<()> {
-    let sign = if to_us < from_us { '-' } else { ' ' };
-    let distance = to_us.abs_diff(from_us);
-    let seconds = distance / MICROS;
-    let (hours, minutes, micros) = (seconds / 3600, seconds / 60 % 60, distance % MICROS);
-    write!(
-        out,
-        "{sign}{hours:02}:{minutes:02}:{:02}.{micros:06} ",
-        seconds % 60
-    )
-}
-
-fn write_sender(out: &mut impl Write, sender: &Sender<'_>) -> io::Result<()> {
+fn sender_text(sender: &Sender<'_>) -> String {
     let tgid = sender.tgid;
     let comm = escaped(sender.comm);
     let interrupt = match sender.context {
-        Context::Task => return write!(out, "{comm}[{tgid}]"),
-        Context::Unknown => return write!(out, "(perhaps {comm}[{tgid}])"),
+        Context::Task => return format!("{comm}[{tgid}]"),
+        Context::Unknown => return format!("(perhaps {comm}[{tgid}])"),
         Context::Softirq => "softirq",
         Context::Hardirq => "hardirq",
     };
     if tgid == 0 {
-        write!(out, "({interrupt})")
+        format!("({interrupt})")
     } else {
-        write!(out, "({interrupt} on {comm}[{tgid}])")
+        format!("({interrupt} on {comm}[{tgid}])")
     }
 }
 

@@ -10,6 +10,7 @@ use etherparse::{
 
 use super::bytes::Bytes;
 use super::ip;
+use super::style::Detail;
 
 const LINKTYPE_ETHERNET: u16 = 1;
 const LINKTYPE_RAW: u16 = 101;
@@ -25,12 +26,17 @@ const MAX_TAGS: usize = 8;
 const LEAST_ETHERTYPE: u16 = 0x600;
 
 /// Writes what `frame` is. What the bytes are too few for is shown as tcpdump does: `[|tcp]`.
-pub(super) fn write(out: &mut impl Write, frame: Bytes<'_>, link_type: u16) -> io::Result<()> {
+pub(super) fn write(
+    out: &mut impl Write,
+    frame: Bytes<'_>,
+    link_type: u16,
+    detail: Detail,
+) -> io::Result<()> {
     match link_type {
-        LINKTYPE_ETHERNET => write_ethernet(out, frame),
-        LINKTYPE_LINUX_SLL => write_cooked(out, frame, 14, 16),
-        LINKTYPE_LINUX_SLL2 => write_cooked(out, frame, 0, 20),
-        LINKTYPE_RAW | LINKTYPE_IPV4 | LINKTYPE_IPV6 => write_raw(out, frame),
+        LINKTYPE_ETHERNET => write_ethernet(out, frame, detail),
+        LINKTYPE_LINUX_SLL => write_cooked(out, frame, (14, 16), detail),
+        LINKTYPE_LINUX_SLL2 => write_cooked(out, frame, (0, 20), detail),
+        LINKTYPE_RAW | LINKTYPE_IPV4 | LINKTYPE_IPV6 => write_raw(out, frame, detail),
         _ => write!(out, "link type {link_type}, length {}", frame.wire_len),
     }
 }
@@ -106,35 +112,35 @@ pub(super) fn link_layer_len(data: &[u8], link_type: u16) -> usize {
     len
 }
 
-fn write_raw(out: &mut impl Write, packet: Bytes<'_>) -> io::Result<()> {
+fn write_raw(out: &mut impl Write, packet: Bytes<'_>, detail: Detail) -> io::Result<()> {
     match packet.data.first().map(|byte| byte >> 4) {
-        Some(4) => ip::write_v4(out, packet),
-        Some(6) => ip::write_v6(out, packet),
+        Some(4) => ip::write_v4(out, packet, detail),
+        Some(6) => ip::write_v6(out, packet, detail),
         Some(version) => write!(out, "IP version {version}, length {}", packet.wire_len),
         None => out.write_all(b"[|ip]"),
     }
 }
 
-fn write_ethernet(out: &mut impl Write, frame: Bytes<'_>) -> io::Result<()> {
+fn write_ethernet(out: &mut impl Write, frame: Bytes<'_>, detail: Detail) -> io::Result<()> {
     let Ok(header) = Ethernet2HeaderSlice::from_slice(frame.data) else {
         return out.write_all(b"[|ether]");
     };
     let payload = frame.after(header.slice().len());
-    write_typed(out, frame, payload, header.ether_type())
+    write_typed(out, frame, payload, header.ether_type(), detail)
 }
 
 /// A frame behind a header that Linux has made, with the type and the payload at these offsets.
 fn write_cooked(
     out: &mut impl Write,
     frame: Bytes<'_>,
-    type_at: usize,
-    payload_at: usize,
+    (type_at, payload_at): (usize, usize),
+    detail: Detail,
 ) -> io::Result<()> {
     let Some(header) = frame.data.get(..payload_at) else {
         return out.write_all(b"[|sll]");
     };
     let ether_type = EtherType(u16::from_be_bytes([header[type_at], header[type_at + 1]]));
-    write_typed(out, frame, frame.after(payload_at), ether_type)
+    write_typed(out, frame, frame.after(payload_at), ether_type, detail)
 }
 
 fn write_typed(
@@ -142,6 +148,7 @@ fn write_typed(
     frame: Bytes<'_>,
     mut payload: Bytes<'_>,
     mut ether_type: EtherType,
+    detail: Detail,
 ) -> io::Result<()> {
     for _ in 0..MAX_TAGS {
         if !is_tag(ether_type) {
@@ -155,8 +162,8 @@ fn write_typed(
         ether_type = tag.ether_type();
     }
     match ether_type {
-        ether_type::IPV4 => ip::write_v4(out, payload),
-        ether_type::IPV6 => ip::write_v6(out, payload),
+        ether_type::IPV4 => ip::write_v4(out, payload, detail),
+        ether_type::IPV6 => ip::write_v6(out, payload, detail),
         ether_type::ARP => write_arp(out, payload),
         EtherType(len) if len < LEAST_ETHERTYPE => {
             write!(out, "802.3, length {}", frame.wire_len)

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use skbcap_common::{Context, RecordHeader};
 use zerocopy::FromZeros;
 
-use super::{Dump, DumpForm, Line, Printer, Style, TimeStyle};
+use super::{Detail, Direction, Dump, DumpForm, Line, Printer, Sender, Style, TimeStyle};
 use crate::decode::Frame;
 use crate::pcapng::LinkType;
 
@@ -84,6 +84,92 @@ fn the_frame_that_it_all_began_with() {
         line(&header(90), &ntp(), ETHERNET),
         "12:00:00.123456 eth0 Out chronyd[1058] \
          IP 192.168.178.24.51207 > 192.168.178.1.123: UDP, length 48\n"
+    );
+}
+
+/// On a terminal columns stay where they are, and the sender stands out.
+#[test]
+fn columns_do_not_dance() {
+    let style = Style {
+        colour: true,
+        time: TimeStyle::None,
+        ..Style::default()
+    };
+    let mut printer = Printer::in_zone(style, TimeZone::UTC);
+    let frame = ntp();
+    let mut print = |interface: &str, comm: &[u8], context| {
+        let mut out = Vec::new();
+        let line = Line {
+            wall_time_ns: 0,
+            interface: Some(interface.as_bytes()),
+            direction: Some(Direction::Out),
+            sender: Some(Sender {
+                comm,
+                pid: 8,
+                tgid: 7,
+                context,
+            }),
+            data: &frame,
+            wire_len: 90,
+            link_type: LinkType(ETHERNET),
+        };
+        printer.write(&mut out, &line).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        text.split_once(" IP ").unwrap().0.to_owned()
+    };
+    assert_eq!(
+        print("wlan0", b"chronyd", Context::Task),
+        "wlan0 Out \x1b[1;36mchronyd[7]\x1b[m"
+    );
+    assert_eq!(
+        print("lo", b"sh", Context::Task),
+        "lo    Out \x1b[1;36msh[7]     \x1b[m"
+    );
+    let wide = print("lo", b"sh", Context::Softirq);
+    assert_eq!(wide, "lo    Out \x1b[2m(softirq on sh[7])\x1b[m");
+}
+
+#[test]
+fn more_and_less_is_told() {
+    let told = |detail, frame: &[u8]| {
+        let mut out = Vec::new();
+        let bytes = super::bytes::Bytes::new(frame, frame.len());
+        super::packet::write(&mut out, bytes, ETHERNET, detail).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let segment = tcp(|header| header.ack = true, b"hello");
+    assert_eq!(
+        told(Detail::Quiet, &segment),
+        "IP 192.168.178.24.443 > 192.168.178.1.50000: tcp 5"
+    );
+    assert_eq!(
+        told(Detail::Verbose, &ntp()),
+        "IP (tos 0x0, ttl 64, id 33683, offset 0, flags [DF], proto UDP (17), length 76)\n    \
+         192.168.178.24.51207 > 192.168.178.1.123: UDP, length 48"
+    );
+}
+
+#[test]
+fn an_object_for_each_frame() {
+    let style = Style {
+        json: true,
+        ..Style::default()
+    };
+    let header = header(90);
+    let frame = Frame {
+        header: &header,
+        data: &ntp(),
+    };
+    let line = Line::of(&frame, LinkType(ETHERNET), 1_700_000_000_000_000_001);
+    let mut out = Vec::new();
+    let mut printer = Printer::in_zone(style, TimeZone::UTC);
+    printer.write(&mut out, &line).unwrap();
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "{\"time\": \"1700000000.000000001\", \"interface\": \"eth0\", \"direction\": \"out\", \
+         \"comm\": \"chronyd\", \"pid\": 0, \"tgid\": 1058, \"ctx\": \"task\", \
+         \"link_type\": \"ethernet\", \"len\": 90, \"captured\": 90, \"packet\": \
+         \"IP 192.168.178.24.51207 > 192.168.178.1.123: UDP, length 48\"}\n"
     );
 }
 
@@ -273,6 +359,8 @@ proptest! {
         data in prop::collection::vec(any::<u8>(), 0..120),
         link_type in prop_oneof![Just(1u16), Just(101), Just(113), Just(276), any::<u16>()],
         time_ns: u64,
+        (detail, nanoseconds, number, json) in
+            (0usize..3, any::<bool>(), any::<bool>(), any::<bool>()),
         (time, link_layer, form, with_link_layer) in (0usize..6, any::<bool>(), 0usize..3, any::<bool>()),
     ) {
         let times = [
@@ -283,9 +371,13 @@ proptest! {
             TimeStyle::LocalWithDate,
             TimeStyle::SinceFirst,
         ];
+        let details = [Detail::Quiet, Detail::Plain, Detail::Verbose];
         let form = [DumpForm::Hex, DumpForm::HexAndAscii, DumpForm::Ascii][form];
         let dump = Some(Dump { form, link_layer: with_link_layer });
-        let style = Style { time: times[time], link_layer, dump };
+        let style = Style {
+            time: times[time], nanoseconds, number, detail: details[detail], link_layer, dump,
+            json, colour: false,
+        };
         let mut printer = Printer::in_zone(style, TimeZone::UTC);
         let mut out = Vec::new();
         let header = header(data.len());

@@ -7,6 +7,7 @@ use std::net::Ipv6Addr;
 use etherparse::{IpNumber, TcpHeaderSlice, UdpHeaderSlice, ip_number};
 
 use super::bytes::Bytes;
+use super::style::Detail;
 
 /// A packet's two addresses.
 pub(super) struct Ends<A> {
@@ -20,9 +21,10 @@ pub(super) fn write<A: Display>(
     ends: &Ends<A>,
     payload: Bytes<'_>,
     protocol: IpNumber,
+    detail: Detail,
 ) -> io::Result<()> {
     match protocol {
-        ip_number::TCP => return write_tcp(out, ends, payload),
+        ip_number::TCP => return write_tcp(out, ends, payload, detail),
         ip_number::UDP => return write_udp(out, ends, payload),
         _ => {}
     }
@@ -56,6 +58,27 @@ pub(super) fn write_name(out: &mut impl Write, protocol: IpNumber) -> io::Result
     out.write_all(name.as_bytes())
 }
 
+/// A protocol's name where its number stands beside it.
+pub(super) fn long_name(protocol: IpNumber) -> &'static str {
+    match protocol {
+        ip_number::IPV6_HOP_BY_HOP => "Options",
+        ip_number::TCP => "TCP",
+        ip_number::UDP => "UDP",
+        ip_number::ICMP => "ICMP",
+        ip_number::IPV6_ICMP => "ICMPv6",
+        ip_number::IPV6_FRAG => "Fragment",
+        ip_number::IPV6_ROUTE => "Routing",
+        ip_number::IGMP => "IGMP",
+        ip_number::GRE => "GRE",
+        ip_number::ENCAP_SEC => "ESP",
+        ip_number::AUTH => "AH",
+        ip_number::SCTP => "SCTP",
+        ip_number::IPV4 => "IPIP",
+        ip_number::IPV6 => "IPv6",
+        _ => "unknown",
+    }
+}
+
 impl<A: Display> Ends<A> {
     fn write_with_ports(&self, out: &mut impl Write, source: u16, to: u16) -> io::Result<()> {
         write!(
@@ -71,11 +94,15 @@ fn write_tcp<A: Display>(
     out: &mut impl Write,
     ends: &Ends<A>,
     segment: Bytes<'_>,
+    detail: Detail,
 ) -> io::Result<()> {
     let Ok(tcp) = TcpHeaderSlice::from_slice(segment.data) else {
         return write!(out, "{} > {}: [|tcp]", ends.source, ends.destination);
     };
     ends.write_with_ports(out, tcp.source_port(), tcp.destination_port())?;
+    if detail == Detail::Quiet {
+        return write!(out, "tcp {}", segment.after(tcp.slice().len()).wire_len);
+    }
     out.write_all(b"Flags [")?;
     // In tcpdump's order (tcp_flag_values, print-tcp.c).
     let flags = [

@@ -27,6 +27,8 @@ pub struct Choice {
     pub print: bool,
     /// Who to become once the file is open, by name.
     pub user: Option<String>,
+    /// Whether only to count the frames.
+    pub only_count: bool,
     /// How lines look.
     pub style: Style,
     /// Frames to take before the end, if there is to be one.
@@ -77,6 +79,9 @@ impl Choice {
         let Some(path) = &cli.read else {
             return Ok(None);
         };
+        if let Some(refused) = cli.tcpdump.refused() {
+            return Err(refused.into());
+        }
         if let Some(option) = only_to_capture(cli) {
             return Err(ConfigError::NotWithRead(option));
         }
@@ -98,20 +103,19 @@ impl Choice {
             output,
             rotate,
             print: cli.print,
+            only_count: cli.only_count > 0,
             user: cli.user.clone(),
             count: cli.count.clone().map(config::count).transpose()?,
         }))
     }
 }
 
-/// An option that a file has no use for.
+/// An option that a file has no use for; `-s` and `-B` have none for tcpdump either, and are taken.
 fn only_to_capture(cli: &Cli) -> Option<&'static str> {
     let given = [
         (!cli.interfaces.is_empty(), "-i"),
-        (cli.snaplen.is_some(), "-s"),
         (cli.time_limit.is_some(), "--time-limit"),
         (cli.netns.is_some(), "--netns"),
-        (cli.buffer_kib.is_some(), "-B"),
         (cli.hook != HookChoice::Auto, "--hook"),
         (cli.btf.is_some(), "--btf"),
         (cli.link_type != LinkTypeChoice::Device, "--linktype"),

@@ -56,6 +56,25 @@ trait Sink<'a> {
     fn finish(&mut self) -> io::Result<()>;
 }
 
+/// How many frames there are (`--count`).
+struct Count(u64);
+
+impl Sink<'_> for Count {
+    fn packet(&mut self, _: &Packet<'_>, _: &Interface) -> io::Result<ControlFlow<()>> {
+        self.0 += 1;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn other(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let plural = if self.0 == 1 { "" } else { "s" };
+        writeln!(io::stdout(), "{} packet{plural}", self.0)
+    }
+}
+
 /// A copy, and lines.
 struct Both<W: Write>(Copy, Lines<W>);
 
@@ -135,14 +154,18 @@ fn run_on(
     walk(bytes, &mut Nothing).map_err(|error| SavefileError::NotACapture(shown.into(), error))?;
     let (opened, rotation) = open(choice)?;
     let (sink, located): (Box<dyn Sink<'_>>, _) = match opened {
+        None if choice.only_count => (Box::new(Count(0)), "standard output".into()),
         None => {
-            let lines = Lines::new(io::stdout(), choice.style);
+            let lines = Lines::new(io::stdout(), choice.style.for_stdout());
             (Box::new(lines), "standard output".into())
         }
         Some(output) => {
             let copy = Copy::new(output, rotation, choice.input.clone());
             let sink: Box<dyn Sink<'_>> = if choice.print {
-                Box::new(Both(copy, Lines::new(io::stdout(), choice.style)))
+                Box::new(Both(
+                    copy,
+                    Lines::new(io::stdout(), choice.style.for_stdout()),
+                ))
             } else {
                 Box::new(copy)
             };
