@@ -9,6 +9,7 @@ mod demo;
 mod diff_bench;
 mod ebpf;
 mod elevate;
+mod install;
 mod kernels;
 mod mirror;
 mod picture;
@@ -65,6 +66,8 @@ enum Task {
         #[arg(long)]
         no_vm: bool,
     },
+    /// Build skbcap and install it, with man pages and completions
+    Install(install::Options),
     /// Draw docs/picture.svg anew, from a real run of the demonstration
     Picture,
     /// Fetch into the cache what the other commands need
@@ -96,6 +99,7 @@ fn perform(task: Task) -> Result<bool> {
         Task::Soak(options) => vm::soak::main(&cache, &options),
         Task::DiffBench(options) => diff_bench::main(&options).map(|()| true),
         Task::Test { no_vm } => ci::main(&cache, !no_vm),
+        Task::Install(options) => install::main(&options).map(|()| true),
         Task::Picture => picture::main(&cache).map(|()| true),
         Task::Fetch => fetch(&cache).map(|()| true),
     }
