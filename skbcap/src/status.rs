@@ -14,7 +14,7 @@ use crate::stats::Stats;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the live line shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Frames written.
     pub frames: u64,
@@ -22,6 +22,10 @@ pub struct Progress {
     pub bytes: u64,
     /// Frames dropped.
     pub dropped: u64,
+    /// How full the fullest ring has been since the last time, in hundredths.
+    pub fill: u64,
+    /// Who sent most since the last time, and how many of a hundred frames.
+    pub senders: Vec<(String, u64)>,
 }
 
 /// A line on a terminal that is written over again and again.
@@ -30,6 +34,8 @@ pub struct StatusLine<W: Write> {
     /// The terminal, or nothing.
     terminal: Option<W>,
     next: Option<Instant>,
+    /// When it was shown last, and the frames it told of.
+    last: Option<(Instant, u64)>,
     is_shown: bool,
 }
 
@@ -40,6 +46,7 @@ impl<W: Write> StatusLine<W> {
         Self {
             terminal,
             next: None,
+            last: None,
             is_shown: false,
         }
     }
@@ -59,14 +66,23 @@ impl<W: Write> StatusLine<W> {
             frames,
             bytes,
             dropped,
+            fill,
+            senders,
         } = progress();
-        let plural = plural(frames);
-        let size = Size(bytes);
-        let result = write!(
-            terminal,
-            "\r{frames} frame{plural}, {size}, {dropped} dropped\x1b[K"
-        )
-        .and_then(|()| terminal.flush());
+        let mut line = format!("{frames} frame{}, {}", plural(frames), Size(bytes));
+        if let Some((then, before)) = self.last.replace((now, frames)) {
+            let seconds = now.saturating_duration_since(then).as_secs_f64();
+            let rate = frames.saturating_sub(before) as f64 / seconds.max(1e-3);
+            line.push_str(&format!(", {rate:.0}/s"));
+        }
+        line.push_str(&format!(", {dropped} dropped, ring {fill} %"));
+        for (number, (sender, share)) in senders.iter().enumerate() {
+            let separator = if number == 0 { ";" } else { "," };
+            line.push_str(&format!("{separator} {sender} {share} %"));
+        }
+        // Without wrapping: the rest of a long line is not shown.
+        let result =
+            write!(terminal, "\r\x1b[?7l{line}\x1b[K\x1b[?7h").and_then(|()| terminal.flush());
         self.is_shown = true;
         if result.is_err() {
             self.terminal = None;
@@ -242,6 +258,8 @@ mod tests {
                 frames,
                 bytes: 1_234_567,
                 dropped: 0,
+                fill: 7,
+                senders: vec![("curl[12]".into(), 90), ("sh[3]".into(), 5)],
             }
         };
         line.update(start, progress(1));
@@ -251,7 +269,9 @@ mod tests {
         drop(line);
         assert_eq!(
             String::from_utf8(shown).unwrap(),
-            "\r1 frame, 1.2 MB, 0 dropped\x1b[K\r3 frames, 1.2 MB, 0 dropped\x1b[K\r\x1b[K"
+            "\r\x1b[?7l1 frame, 1.2 MB, 0 dropped, ring 7 %; curl[12] 90 %, sh[3] 5 %\x1b[K\x1b[?7h\
+             \r\x1b[?7l3 frames, 1.2 MB, 2/s, 0 dropped, ring 7 %; curl[12] 90 %, sh[3] 5 %\
+             \x1b[K\x1b[?7h\r\x1b[K"
         );
     }
 

@@ -20,6 +20,7 @@ use super::{
     interfaces_text, located, open,
     pipeline::{End, Pipeline},
     say, summarize,
+    talkers::Talkers,
     target::{Facts, check, cut_text, interfaces, namespace, origin, place, ways},
     writes_a_file,
 };
@@ -167,13 +168,15 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     ));
     background::give_memory_back();
 
+    let status = status_line(config, &mut pipeline);
     let mut watch = Watch {
         config,
         kernel: &mut kernel,
         clock: &mut clock,
         signals: &mut signals,
         pipeline: &mut pipeline,
-        status: status_line(config),
+        status,
+        fill: 0,
         terminal,
         end: config.time_limit.map(|limit| Instant::now() + limit),
         hook,
@@ -234,6 +237,8 @@ struct Watch<'a> {
     signals: &'a mut Signals,
     pipeline: &'a mut Pipeline,
     status: StatusLine<Stderr>,
+    /// How full a ring has been since the live line was shown, in hundredths.
+    fill: u64,
     /// The terminal that was there at the start.
     terminal: Option<File>,
     /// When the time is over.
@@ -252,6 +257,7 @@ impl Watch<'_> {
         );
         loop {
             order.refresh(monotonic_ns())?;
+            self.see_fill(&order);
             let taken = order.each(BATCH, |frame| self.pipeline.take(&frame))?;
             order.release();
             // A file is only written to when the buffer is full or nothing else is to be done.
@@ -261,9 +267,11 @@ impl Watch<'_> {
             if self.pipeline.is_over() {
                 break;
             }
-            let pipeline = &self.pipeline;
-            self.status
-                .update(Instant::now(), || progress(pipeline, &order));
+            let (pipeline, fill) = (&mut *self.pipeline, &mut self.fill);
+            self.status.update(Instant::now(), || Progress {
+                fill: std::mem::take(fill),
+                ..progress(pipeline, &order)
+            });
 
             let nap = if taken == BATCH {
                 Some(Duration::ZERO)
@@ -295,6 +303,15 @@ impl Watch<'_> {
         }
         self.status.clear();
         Ok(order)
+    }
+
+    /// Takes note of how full the fullest ring is, where somebody looks on.
+    fn see_fill(&mut self, order: &Order<'_>) {
+        if self.pipeline.talkers.is_some() {
+            let hundredths = |ring: &Ring<'_>| ring.fill() * 100 / ring.geometry().usable_bytes();
+            let fullest = order.rings().iter().map(hundredths).max();
+            self.fill = self.fill.max(fullest.unwrap_or(0));
+        }
     }
 
     /// Does what signals ask for.
@@ -388,13 +405,14 @@ fn monotonic_ns() -> u64 {
 }
 
 /// A live line, where a terminal shows it and nothing else is printed there.
-fn status_line(config: &Config) -> StatusLine<Stderr> {
+fn status_line(config: &Config, pipeline: &mut Pipeline) -> StatusLine<Stderr> {
     let stderr = io::stderr();
     let shown = stderr.is_terminal() && writes_a_file(config);
+    pipeline.talkers = shown.then(Talkers::default);
     StatusLine::new(shown.then_some(stderr))
 }
 
-fn progress(pipeline: &Pipeline, order: &Order<'_>) -> Progress {
+fn progress(pipeline: &mut Pipeline, order: &Order<'_>) -> Progress {
     let mut stats = Stats::default();
     for ring in order.rings() {
         ring.count(&mut stats);
@@ -403,6 +421,11 @@ fn progress(pipeline: &Pipeline, order: &Order<'_>) -> Progress {
         frames: pipeline.stats.written,
         bytes: pipeline.bytes,
         dropped: stats.dropped(),
+        senders: pipeline
+            .talkers
+            .as_mut()
+            .map_or_else(Vec::new, Talkers::take),
+        ..Progress::default()
     }
 }
 

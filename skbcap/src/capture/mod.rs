@@ -6,6 +6,7 @@ mod list;
 mod live;
 mod pipeline;
 mod replay;
+mod talkers;
 mod target;
 
 pub use self::pipeline::{End, Pipeline};

@@ -9,6 +9,7 @@ use std::{
 
 use skbcap_common::InterfaceDrops;
 
+use super::talkers::Talkers;
 use crate::{
     clock::{Offset, Step, WallClock},
     decode::Frame,
@@ -31,6 +32,8 @@ pub struct Pipeline {
     pub stats: Stats,
     /// Bytes of the frames that were written.
     pub(super) bytes: u64,
+    /// Who sent them, where somebody looks on.
+    pub(super) talkers: Option<Talkers>,
     /// Whether the output has had its last frame.
     is_full: bool,
     /// The first error of the output, which ends the capture.
@@ -67,6 +70,7 @@ impl Pipeline {
             count,
             stats: Stats::default(),
             bytes: 0,
+            talkers: None,
             is_full: false,
             failed: None,
         }
@@ -112,6 +116,9 @@ impl Pipeline {
             Outcome::Written => {
                 self.stats.written += 1;
                 self.bytes += frame.data.len() as u64;
+                if let Some(talkers) = &mut self.talkers {
+                    talkers.see(frame);
+                }
             }
             Outcome::UnsupportedLinkType => self.stats.unsupported_link_type += 1,
             Outcome::Beyond => {
