@@ -20,8 +20,9 @@ pub struct Config {
     pub version: u32,
     /// Possible CPUs: there are two control blocks for each.
     pub cpus: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Bytes of a frame that the filter expression may look at, its [`crate::head`]; at least 16,
+    /// or 0 where there is no expression.
+    pub head_len: u32,
     /// Nominal bytes of a segment: a record begins below this.
     pub segment_len: u32,
     /// The most bytes of a frame to capture: at least 1, at most [`crate::MAX_SNAPLEN`].

@@ -58,7 +58,8 @@ pub struct Control {
     pub sequence: u64,
     /// Frames that a hook took up, which is every one but those in `dropped_busy`.
     pub seen: u64,
-    /// Frames of other namespaces or interfaces than were asked for.
+    /// Frames of other namespaces or interfaces than were asked for, or that the expression turned
+    /// away.
     pub filtered: u64,
     /// Frames written into the ring.
     pub captured: u64,
@@ -119,8 +120,8 @@ pub struct Control {
     pub deferred: u64,
     /// Those of them that the tracepoint took up.
     pub deferred_seen: u64,
-    /// Zero.
-    pub reserved_scratch: u64,
+    /// Of `filtered`: frames that the expression turned away.
+    pub not_selected: u64,
     /// What was in `marked` when the kprobe took up the next frame: [`MARK_SETS`] sets, the newest
     /// mark first in each, 0 where there is none.
     pub marks: [u64; MARK_SETS * MARK_WAYS],

@@ -7,12 +7,13 @@ use skbcap_common::{
     Control, Flags,
     config::Layout,
     control::{FRAGS_ROOM, MAX_FRAGS, Walk},
+    head::{HEAD_HEADER_LEN, MAX_HEAD_CHUNK},
     record::HEADER_LEN,
 };
 
 use crate::{
     config::config,
-    maps::{CONTROL, SEGMENTS},
+    maps::{CONTROL, HEADS, SEGMENTS},
     memory::opaque,
     skb::{Device, SharedInfo, Skb},
     source::{ByAddress, Source, field, read},
@@ -43,9 +44,9 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Plans the copy of `skb`, sent through `device`.
+    /// Plans the copy of the first `most` bytes of `skb`, sent through `device`.
     #[inline(always)]
-    pub(crate) fn new(skb: &Skb, device: &Device) -> Self {
+    pub(crate) fn new(skb: &Skb, device: &Device, most: u32) -> Self {
         let linear = skb.len.wrapping_sub(skb.data_len);
         let tag = match skb.vlan_tag {
             Some(tag) if device.kind == ARPHRD_ETHER && u64::from(linear) >= VLAN_OFFSET => {
@@ -54,10 +55,10 @@ impl Plan {
             _ => None,
         };
         let len = u64::from(skb.len) + if tag.is_some() { VLAN_TAG_LEN } else { 0 };
-        let snaplen = u64::from(config!(snaplen));
+        let most = u64::from(most);
         Self {
             len,
-            want: if len < snaplen { len } else { snaplen },
+            want: if len < most { len } else { most },
             tag,
         }
     }
@@ -79,31 +80,61 @@ pub(crate) struct Place {
     pub(crate) to: *mut u8,
 }
 
-/// Copies the frame's bytes to `place`, and says how many and what is missing.
+/// How much is copied at the most, as the verifier has to be told: constants of the configuration.
+pub(crate) struct Bounds {
+    /// Bytes in all.
+    most: u64,
+    /// Bytes from one address.
+    chunk_len: u64,
+}
+
+impl Bounds {
+    /// Those of a record.
+    #[inline(always)]
+    pub(crate) fn record() -> Self {
+        Self {
+            most: config!(snaplen).into(),
+            chunk_len: config!(chunk_len).into(),
+        }
+    }
+
+    /// Those of a head.
+    #[inline(always)]
+    pub(crate) fn head() -> Self {
+        let most = u64::from(config!(head_len));
+        Self {
+            most,
+            chunk_len: most.min(MAX_HEAD_CHUNK),
+        }
+    }
+}
+
+/// Copies the frame's bytes to `to`, and says how many and what is missing. `follow` goes on with the
+/// walk that lies in the control block: [`follow`] to the same place.
 ///
 /// # Safety
 ///
-/// `place` has room for the snapshot length and one chunk more, and `control` is this CPU's own and
-/// of this `index`, with its busy mark set.
+/// `to` has room for the most bytes of `bounds` and a chunk more, and `control` is this CPU's own,
+/// with its busy mark set.
 #[inline(always)]
 pub(crate) unsafe fn copy<S: Source>(
-    place: &Place,
+    to: *mut u8,
     skb: &Skb,
     shared_info: SharedInfo,
     plan: &Plan,
     control: *mut Control,
-    index: u32,
+    bounds: &Bounds,
+    follow: impl FnOnce() -> u64,
 ) -> Copied {
-    let to = place.to;
     if S::COPIES {
         // SAFETY: the caller's promise.
-        let copied = unsafe { copy_whole::<S>(to, skb, plan) };
+        let copied = unsafe { copy_whole::<S>(to, skb, plan, bounds.most) };
         // What can't be read whole is copied as far as it can.
         if let Some(copied) = copied {
             return copied;
         }
     }
-    let chunk_len = u64::from(config!(chunk_len));
+    let chunk_len = bounds.chunk_len;
     if plan.tag.is_none()
         && skb.data_len <= skb.len
         && plan.want <= u64::from(skb.len - skb.data_len)
@@ -115,10 +146,10 @@ pub(crate) unsafe fn copy<S: Source>(
     // SAFETY: the caller's promise, handed on.
     unsafe {
         begin(to, skb, shared_info, plan, control);
-        let is_through = skbcap_follow(index, place.segment, place.offset) != 0;
+        let is_through = follow() != 0;
         let walk = (&raw const (*control).walk).read_volatile();
         // For the verifier: a record's length is made of it.
-        let len = opaque(walk.copied).min(config!(snaplen).into());
+        let len = opaque(walk.copied).min(bounds.most);
         let mut flags = walk.flags as u32;
         if len < walk.want {
             flags |= if is_through {
@@ -142,8 +173,12 @@ pub(crate) unsafe fn copy<S: Source>(
 ///
 /// As [`copy`].
 #[inline(always)]
-unsafe fn copy_whole<S: Source>(to: *mut u8, skb: &Skb, plan: &Plan) -> Option<Copied> {
-    let snaplen = u64::from(config!(snaplen));
+unsafe fn copy_whole<S: Source>(
+    to: *mut u8,
+    skb: &Skb,
+    plan: &Plan,
+    most: u64,
+) -> Option<Copied> {
     let mut flags = Flags::default();
     let (mut from, mut at) = (0, 0);
     if let Some(tag) = plan.tag {
@@ -158,10 +193,10 @@ unsafe fn copy_whole<S: Source>(to: *mut u8, skb: &Skb, plan: &Plan) -> Option<C
         flags = Flags::VLAN_INSERTED;
     }
     let len = opaque(plan.want.saturating_sub(at));
-    if len > snaplen {
+    if len > most {
         return None;
     }
-    // SAFETY: at most the snapshot length, behind at most 16 bytes: a chunk is as long as that,
+    // SAFETY: at most as many as are copied at all, behind at most 16 bytes: a chunk is as long as that,
     // unless the snapshot length is shorter, and then nothing is left to copy behind a tag.
     if len != 0 && !unsafe { S::copy(skb.address, from as u32, to.add(at as usize), len) } {
         return None;
@@ -265,7 +300,7 @@ unsafe fn begin(
 /// written to the segment from `offset` on.
 #[unsafe(no_mangle)]
 #[inline(never)]
-unsafe extern "C" fn skbcap_follow(index: u32, segment: u32, offset: u64) -> u64 {
+pub(crate) unsafe extern "C" fn skbcap_follow(index: u32, segment: u32, offset: u64) -> u64 {
     let (Some(control), Some(segment)) =
         (CONTROL.get_ptr_mut(index), SEGMENTS.get_ptr_mut(segment))
     else {
@@ -280,7 +315,29 @@ unsafe extern "C" fn skbcap_follow(index: u32, segment: u32, offset: u64) -> u64
     // length and a chunk.
     unsafe {
         let to = segment.cast::<u8>().add(offset as usize);
-        follow(to, control, index).into()
+        follow(to, control, index, &Bounds::record()).into()
+    }
+}
+
+/// As [`skbcap_follow`], to the head of this index.
+///
+/// # Safety
+///
+/// `index` is that of a control block of this CPU, whose busy mark is set.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) unsafe extern "C" fn skbcap_follow_head(index: u32) -> u64 {
+    if config!(head_len) == 0 {
+        return 0;
+    }
+    let (Some(control), Some(head)) = (CONTROL.get_ptr_mut(index), HEADS.get_ptr_mut(index)) else {
+        return 0;
+    };
+    // SAFETY: the caller's promise, handed on. Behind its header a value has room for the head and a
+    // chunk.
+    unsafe {
+        let to = head.cast::<u8>().add(HEAD_HEADER_LEN as usize);
+        follow(to, control, index, &Bounds::head()).into()
     }
 }
 
@@ -291,9 +348,8 @@ unsafe extern "C" fn skbcap_follow(index: u32, segment: u32, offset: u64) -> u64
 ///
 /// As [`copy`].
 #[inline(always)]
-unsafe fn follow(to: *mut u8, control: *mut Control, index: u32) -> bool {
-    let snaplen = u64::from(config!(snaplen));
-    let chunk_len = u64::from(config!(chunk_len));
+unsafe fn follow(to: *mut u8, control: *mut Control, index: u32, bounds: &Bounds) -> bool {
+    let Bounds { most, chunk_len } = *bounds;
     // SAFETY: for the whole walk: `control` is this CPU's own, as the caller promises.
     let walk = unsafe { &raw mut (*control).walk };
     let mut step = 0;
@@ -319,14 +375,14 @@ unsafe fn follow(to: *mut u8, control: *mut Control, index: u32) -> bool {
         // register that was spilled, and the compiler thinks the second one superfluous.
         let len = opaque(remaining.min(want.wrapping_sub(copied)).min(chunk_len));
         let at = opaque(copied);
-        if len > chunk_len || at > snaplen || copied >= want {
+        if len > chunk_len || at > most || copied >= want {
             return true;
         }
         if len == 0 {
             // An empty part.
             continue;
         }
-        // SAFETY: `at` is at most the snapshot length and `len` at most a chunk.
+        // SAFETY: `at` is within the bounds and `len` at most a chunk.
         unsafe {
             if !read(to.add(at as usize), len, source) {
                 return false;

@@ -20,8 +20,8 @@ use skbcap_common::{
 
 use crate::{
     config::config,
-    copy::{self, Place, Plan},
-    filter, identity,
+    copy::{self, Bounds, Place, Plan},
+    expression, filter, identity,
     maps::{CONTROL, DOORBELL, DROPS, SEGMENTS},
     memory::{add, locked_add, opaque},
     notes,
@@ -110,7 +110,7 @@ pub(crate) unsafe fn take_into<S: Source>(
 /// program.
 #[inline(always)]
 unsafe fn take_marked<S: Source>(
-    skb: u64,
+    skb_address: u64,
     hook: Hook,
     cpu: u32,
     index: u32,
@@ -119,7 +119,7 @@ unsafe fn take_marked<S: Source>(
     const TIME_UNKNOWN: u64 = skbcap_common::control::BUSY_TIME_UNKNOWN;
     // SAFETY: as the caller promises; see `take`.
     unsafe {
-        let Some(skb) = Skb::read::<S>(skb, control) else {
+        let Some(mut skb) = Skb::read::<S>(skb_address, control) else {
             add(&raw mut (*control).unreadable, 1);
             return TIME_UNKNOWN;
         };
@@ -127,6 +127,26 @@ unsafe fn take_marked<S: Source>(
         if !filter::wants::<S>(&device) {
             add(&raw mut (*control).filtered, 1);
             return TIME_UNKNOWN;
+        }
+        if config!(head_len) != 0 {
+            match expression::selects::<S>(&skb, &device, control, index) {
+                Some(true) => {}
+                Some(false) => {
+                    add(&raw mut (*control).filtered, 1);
+                    add(&raw mut (*control).not_selected, 1);
+                    return TIME_UNKNOWN;
+                }
+                None => {
+                    add(&raw mut (*control).unreadable, 1);
+                    return TIME_UNKNOWN;
+                }
+            }
+            // A walk over the head's parts may have left another skb in the window.
+            let Some(again) = Skb::read::<S>(skb_address, control) else {
+                add(&raw mut (*control).unreadable, 1);
+                return TIME_UNKNOWN;
+            };
+            skb = again;
         }
         let Some(shared_info) = SharedInfo::read::<S>(skb.shared_info(), control) else {
             add(&raw mut (*control).unreadable, 1);
@@ -138,7 +158,7 @@ unsafe fn take_marked<S: Source>(
         let sequence = read_volatile(&raw const (*control).sequence);
         write_volatile(&raw mut (*control).sequence, sequence + 1);
 
-        let plan = Plan::new(&skb, &device);
+        let plan = Plan::new(&skb, &device, config!(snaplen));
         let head = Position(read_volatile(&raw const (*control).head));
         let Some(place) = reserve(head, &plan, control) else {
             count_interface_drop(index, control, &device);
@@ -185,7 +205,15 @@ unsafe fn take_marked<S: Source>(
             to: place.to.add(HEADER_LEN as usize),
             ..place
         };
-        let copied = copy::copy::<S>(&place, &skb, shared_info, &plan, control, index);
+        let Place {
+            segment,
+            offset,
+            to,
+        } = place;
+        let bounds = Bounds::record();
+        let copied = copy::copy::<S>(to, &skb, shared_info, &plan, control, &bounds, || {
+            copy::skbcap_follow(index, segment, offset)
+        });
         let record_len = record_len(copied.len as u32);
         (*header).record_len = record_len;
         (*header).captured_len = copied.len as u32;

@@ -9,6 +9,7 @@
 mod config;
 mod copy;
 mod emit;
+mod expression;
 mod filter;
 mod identity;
 mod kfunc;

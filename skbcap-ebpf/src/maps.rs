@@ -24,6 +24,12 @@ pub(crate) static DROPS: Array<InterfaceDropsTable> = Array::with_max_entries(1,
 #[map]
 pub(crate) static SEGMENTS: Array<[u8; 4096]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
+/// Frames' heads for the filter expression, one for each control block: a
+/// [`skbcap_common::head::Head`] and the bytes. The loader sets the size of a value and the number of
+/// entries.
+#[map]
+pub(crate) static HEADS: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+
 /// Notes by skb. The loader sets the number of entries: [`skbcap_common::note::NOTES`] where they
 /// are kept.
 #[map]

@@ -16,6 +16,7 @@ mod rotate;
 pub use self::rotate::Rotate;
 pub use crate::cli::HookChoice;
 use crate::cli::{Cli, LinkTypeChoice, NotOffered};
+use crate::filter::Text;
 use crate::print::{Detail, Dump, DumpForm, Style, TimeStyle};
 use crate::sll2;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub link_types: LinkTypes,
     /// Names of the interfaces to capture on; empty for all.
     pub interfaces: Vec<String>,
+    /// The filter expression, if there is one.
+    pub expression: Option<Text>,
     /// Frames to write before the end, if there is to be one.
     pub count: Option<NonZeroU64>,
     /// How long to capture, if there is to be an end.
@@ -182,12 +185,9 @@ pub enum ConfigError {
     /// Both of these.
     #[error("--linktype sll2 leaves one link type, and --split-linktype nothing to split")]
     Sll2AndSplit,
-    /// A filter expression, and frames to capture.
-    #[error(
-        "a filter expression ({}) works with -r FILE for now, not while capturing: write with -w \
-         FILE, then filter with -r FILE", .0.escape_debug()
-    )]
-    Expression(String),
+    /// A filter expression, and `--replay`.
+    #[error("--replay takes no filter expression: a recording holds what was selected")]
+    ExpressionToReplay,
     /// `-t` six times or more.
     #[error("-t can be given five times at most: -t, -tt, -ttt, -tttt, -ttttt")]
     TooManyT,
@@ -197,6 +197,9 @@ pub enum ConfigError {
     /// `diff` behind options of a capture.
     #[error("diff comes first and takes options of its own: skbcap diff [OPTIONS] OURS THEIRS")]
     LateDiff,
+    /// `verify` behind options of a capture.
+    #[error("verify comes first and takes options of its own: skbcap verify [OPTIONS] FILE...")]
+    LateVerify,
     /// `--record` and `--replay` together.
     #[error("--record and --replay exclude each other: a recording needs no second copy")]
     RecordAndReplay,
@@ -215,14 +218,14 @@ impl Config {
         if cli.only_count > 0 {
             return Err(ConfigError::CountWithoutFile);
         }
-        if let Some(word) = cli.expression.first() {
-            if word == "diff" {
-                return Err(ConfigError::LateDiff);
-            }
-            return Err(ConfigError::Expression(word.to_string_lossy().into_owned()));
+        match cli.expression.first() {
+            Some(word) if word == "diff" => return Err(ConfigError::LateDiff),
+            Some(word) if word == "verify" => return Err(ConfigError::LateVerify),
+            _ => {}
         }
-        if let Some(file) = &cli.expression_file {
-            return Err(ConfigError::Expression(format!("-F {}", file.display())));
+        let expression = Text::given(&cli.expression, cli.expression_file.as_deref());
+        if expression.is_some() && cli.replay.is_some() {
+            return Err(ConfigError::ExpressionToReplay);
         }
         if cli.record.is_some() && cli.replay.is_some() {
             return Err(ConfigError::RecordAndReplay);
@@ -248,6 +251,7 @@ impl Config {
             link_types,
             time_limit: cli.time_limit.map(time_limit).transpose()?,
             interfaces: interfaces(cli.interfaces)?,
+            expression,
             count: cli.count.map(count).transpose()?,
             snaplen,
             buffer_bytes: cli.buffer_kib.map(buffer_bytes).transpose()?,
@@ -446,6 +450,7 @@ mod tests {
                 time_limit: None,
                 link_types: LinkTypes::Mixed,
                 interfaces: vec![],
+                expression: None,
                 count: None,
                 snaplen: 262_144,
                 buffer_bytes: None,
@@ -564,7 +569,10 @@ mod tests {
 
     #[test]
     fn what_is_not_offered_is_said() {
-        assert!(refused(&["tcp", "port", "443"]).contains("(tcp) works with -r"));
+        assert_eq!(
+            resolve(&["--replay", "a", "tcp"]),
+            Err(ConfigError::ExpressionToReplay)
+        );
         assert_eq!(
             resolve(&["--record", "a", "--replay", "b"]),
             Err(ConfigError::RecordAndReplay)

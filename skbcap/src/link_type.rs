@@ -117,6 +117,14 @@ pub fn of_device(dev_type: u16) -> Option<LinkType> {
         .map(|row| row.link_type)
 }
 
+/// The device types whose frames begin so.
+pub fn devices(link_type: LinkType) -> impl Iterator<Item = u16> {
+    TABLE
+        .iter()
+        .filter(move |row| row.link_type == link_type)
+        .map(|row| row.device)
+}
+
 /// What a link type is called: lower case letters, digits and hyphens.
 #[must_use]
 pub fn name(LinkType(number): LinkType) -> Cow<'static, str> {

@@ -149,7 +149,14 @@ pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Res
     }
     writeln!(out, "{cut_short} cut short")?;
     let rest = [
-        (stats.filtered, "filtered: another namespace or interface"),
+        (
+            stats.filtered.saturating_sub(stats.not_selected),
+            "filtered: another namespace or interface",
+        ),
+        (
+            stats.not_selected,
+            "filtered: not what the expression selects",
+        ),
         (stats.doubtful, "in doubt: perhaps missing, perhaps twice"),
         (stats.dropped_busy, "dropped: busy"),
         (stats.dropped_no_ring, "dropped: no ring"),
@@ -220,7 +227,8 @@ mod tests {
         );
         let stats = Stats {
             seen: 1,
-            filtered: 1,
+            filtered: 10,
+            not_selected: 9,
             dropped_ring_full: 2,
             dropped_busy: 3,
             dropped_no_ring: 4,
@@ -234,7 +242,8 @@ mod tests {
             "0 frames captured\n1 frame seen\n2 dropped: ring full\n\
              0 missed by the kprobe and seen by its net\nframes missed by both: \
              this kernel can't tell\n7 cut short\n\
-             1 filtered: another namespace or interface\n3 dropped: busy\n4 dropped: no ring\n\
+             1 filtered: another namespace or interface\n\
+             9 filtered: not what the expression selects\n3 dropped: busy\n4 dropped: no ring\n\
              5 not written: unsupported link type\n6 not written: beyond -c or -W\n"
         );
     }

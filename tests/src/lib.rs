@@ -4,3 +4,5 @@
 
 pub mod capture;
 pub mod compare;
+pub mod expressions;
+pub mod frames;

@@ -17,7 +17,7 @@ use rustix::{
 use skbcap_common::{Hook, InterfaceDrops};
 
 use super::{
-    interfaces_text, located, open,
+    expression, interfaces_text, located, open,
     pipeline::{End, Pipeline},
     say, summarize,
     talkers::Talkers,
@@ -80,9 +80,28 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     if config.check {
         return check(preflight, loader);
     }
+    let expression = expression::read(config.expression.as_ref())?;
     let hook = preflight.hook(config.hook)?;
     let netns = namespace(config)?;
     let interfaces = interfaces(config, netns.as_ref())?;
+    let filter = match &expression {
+        Some(expression) => {
+            let link_types = expression::link_types(netns.as_ref(), &interfaces)?;
+            let (function, notices) = expression::translated(expression, &link_types)?;
+            for notice in notices {
+                say(format_args!("{notice}"));
+            }
+            debug(&|| {
+                format!(
+                    "the expression is {} instructions, and looks at {} bytes at the most",
+                    function.instructions.len(),
+                    function.head_len
+                )
+            });
+            Some(function)
+        }
+        None => None,
+    };
     let mut loader = loader.wait();
     let net = hook == Hook::Kprobe && preflight.has_queue_tracepoint();
     let types = (hook != Hook::Kprobe || net).then(background::types);
@@ -117,6 +136,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         snaplen: config.snaplen,
         netns: netns.as_ref().map(Namespace::inode),
         interfaces,
+        filter,
         layout: facts.layout,
         kfuncs: facts.kfuncs,
         words: facts.words(),

@@ -2,6 +2,7 @@
 //!
 //! Knows every stage by its seam and none by its insides: no format, no kernel structure.
 
+mod expression;
 mod list;
 mod live;
 mod pipeline;

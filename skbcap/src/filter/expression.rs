@@ -1,8 +1,10 @@
 //! An expression becomes a program for each link type.
 
 use std::ffi::CString;
+use std::path::PathBuf;
 
 use super::cbpf::{Invalid, Program};
+use super::ebpf::TooLong;
 use super::libpcap::{CompileError, Libpcap, Missing};
 use crate::link_type;
 use crate::pcapng::LinkType;
@@ -19,6 +21,12 @@ pub enum FilterError {
     /// libpcap made something of it that is no program.
     #[error("libpcap's program for {} frames can't be run", link_type::name(*.0))]
     Invalid(LinkType, #[source] Invalid),
+    /// The kernel can't jump so far.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// Its file can't be read.
+    #[error("cannot read {path}: {error}", path = .0.display(), error = .1)]
+    File(PathBuf, String),
     /// A NUL byte, which ends a C string.
     #[error("a filter expression holds no NUL byte")]
     Nul,
@@ -84,6 +92,13 @@ impl Filters {
             return Err(error.clone());
         }
         Ok(Self { programs })
+    }
+
+    /// The programs, each for a link type.
+    pub fn programs(&self) -> impl Iterator<Item = (LinkType, &Program)> {
+        self.programs
+            .iter()
+            .filter_map(|(link_type, program)| Some((*link_type, program.as_ref().ok()?)))
     }
 
     /// Whether the expression selects a frame, of which `data` was captured and which had

@@ -4,8 +4,11 @@
 //! reads no files.
 
 pub mod cbpf;
+pub mod ebpf;
 mod expression;
 mod libpcap;
+mod text;
 
 pub use expression::{Expression, FilterError, Filters};
 pub use libpcap::{CompileError, Libpcap, Missing};
+pub use text::Text;

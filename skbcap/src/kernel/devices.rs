@@ -2,8 +2,11 @@
 //!
 //! Knows the kernel's numbers; nothing of link types, nor of how it is shown.
 
-use std::ffi::CStr;
 use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use super::netns::{self, Interface};
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,46 +41,57 @@ impl Device {
     }
 }
 
-/// The devices of the calling thread's namespace, by number.
+/// The devices of the calling thread's namespace, by number; one that goes meanwhile may be missing.
 ///
 /// # Errors
 ///
 /// What the system says.
-#[expect(unsafe_code, reason = "libc hands out a list of its own")]
 pub fn all() -> io::Result<Vec<Device>> {
-    let mut list = std::ptr::null_mut();
-    // SAFETY: writes a pointer to a live place: to a list that is freed below, or null for none.
-    if unsafe { libc::getifaddrs(&raw mut list) } < 0 {
-        return Err(io::Error::last_os_error());
+    // Any socket of the namespace will do.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let there = netns::name_index()?.into_iter();
+    Ok(there
+        .filter_map(|Interface { index, name }| {
+            Some(Device {
+                index,
+                dev_type: dev_type(&socket, &name)?,
+                flags: flags(&socket, &name)?,
+                name,
+            })
+        })
+        .collect())
+}
+
+#[expect(unsafe_code, reason = "reads a union")]
+fn dev_type(socket: &UdpSocket, name: &str) -> Option<u16> {
+    let request = asked(socket, name, libc::SIOCGIFHWADDR)?;
+    // SAFETY: the kernel has filled this member; a device without an address has a family too.
+    Some(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
+}
+
+#[expect(unsafe_code, reason = "reads a union")]
+fn flags(socket: &UdpSocket, name: &str) -> Option<u32> {
+    let request = asked(socket, name, libc::SIOCGIFFLAGS)?;
+    // SAFETY: the kernel has filled this member: the lower half of the flags, which has all that
+    // is asked of them.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    Some(u32::from(flags.cast_unsigned()))
+}
+
+/// What the kernel fills a request for this device with; [`None`] if it is gone.
+#[expect(unsafe_code, reason = "an ioctl that fills a structure of libc's")]
+fn asked(socket: &UdpSocket, name: &str, request: libc::Ioctl) -> Option<libc::ifreq> {
+    // SAFETY: integers and arrays of them, of which all zeros is a value.
+    let mut answer: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays 0.
+    let room = answer.ifr_name.len() - 1;
+    for (to, from) in answer.ifr_name[..room].iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
     }
-    let mut devices = Vec::new();
-    let mut entry = list;
-    // SAFETY: each entry is live until the list is freed, once, after the last use; its name ends
-    // with NUL. The address, if there is one, is of the family that it says, and so as long; its
-    // alignment is the allocator's, but read as if it were not.
-    unsafe {
-        while let Some(found) = entry.as_ref() {
-            entry = found.ifa_next;
-            let is_packet = !found.ifa_addr.is_null()
-                && i32::from((*found.ifa_addr).sa_family) == libc::AF_PACKET;
-            // The others are addresses of the same devices.
-            if !is_packet {
-                continue;
-            }
-            let address = found.ifa_addr.cast::<libc::sockaddr_ll>().read_unaligned();
-            devices.push(Device {
-                index: address.sll_ifindex.unsigned_abs(),
-                name: CStr::from_ptr(found.ifa_name)
-                    .to_string_lossy()
-                    .into_owned(),
-                dev_type: address.sll_hatype,
-                flags: found.ifa_flags,
-            });
-        }
-        libc::freeifaddrs(list);
-    }
-    devices.sort_by_key(|device| device.index);
-    Ok(devices)
+    // SAFETY: the descriptor is open; both requests read the name, which ends with 0, and write
+    // within the structure.
+    let status = unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut answer) };
+    (status == 0).then_some(answer)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use aya::{
 use skbcap_common::{
     Config, Hook,
     config::{Layout, MAX_INTERFACES, Types},
+    head,
     note::NOTES,
 };
 use zerocopy::IntoBytes;
@@ -30,7 +31,7 @@ use super::{
     object::{self, ObjectError},
     refused::ProgramRefused,
 };
-use crate::geometry::Geometry;
+use crate::{filter::ebpf::Function, geometry::Geometry};
 
 /// The function that the kprobe is attached to.
 pub const FUNCTION: &str = "__dev_queue_xmit";
@@ -95,6 +96,8 @@ pub struct Options {
     pub netns: Option<u32>,
     /// The names of the interfaces to capture on, empty for all; at most [`MAX_INTERFACES`].
     pub interfaces: Vec<[u8; 16]>,
+    /// The filter expression, if there is one.
+    pub filter: Option<Function>,
     /// Where things lie in this kernel, the page bases included where they are known.
     pub layout: Layout,
     /// The kernel's functions for programs, where it has them.
@@ -173,17 +176,23 @@ impl Kernel {
         let blocks = division.blocks() as u32;
         let notes = if options.hook == Hook::Xmit { NOTES } else { 1 };
         let config = config(options);
+        let filter = options.filter.as_ref();
+        let heads = if filter.is_some() { blocks } else { 1 };
         let bytes = object::prepared(
-            "SEGMENTS",
-            options.geometry.value_len,
+            &[
+                ("SEGMENTS", options.geometry.value_len),
+                (head::MAP, head::value_len(config.head_len)),
+            ],
             &options.layout,
             options.kfuncs.as_ref(),
+            filter,
         )?;
         let mut loader: EbpfLoader<'_> = loader;
         let mut ebpf = loader
             .override_global("CONFIG", config.as_bytes(), true)
             .map_max_entries("CONTROL", blocks)
             .map_max_entries("DROPS", blocks)
+            .map_max_entries(head::MAP, heads)
             .map_max_entries("NOTES", notes)
             .map_max_entries("SOCKETS", notes)
             .map_max_entries("SEGMENTS", division.segments() as u32)
@@ -399,7 +408,7 @@ fn config(options: &Options) -> Config {
     Config {
         version: skbcap_common::VERSION.into(),
         cpus: options.words.len() as u32,
-        reserved: 0,
+        head_len: options.filter.as_ref().map_or(0, |filter| filter.head_len),
         segment_len: geometry.segment_len,
         snaplen: *snaplen,
         chunk_len,

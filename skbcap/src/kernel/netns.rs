@@ -248,7 +248,7 @@ fn enter(file: &File) -> io::Result<()> {
 
 /// The interfaces of the calling thread's namespace.
 #[expect(unsafe_code, reason = "libc hands out an array of its own")]
-fn name_index() -> io::Result<Vec<Interface>> {
+pub(super) fn name_index() -> io::Result<Vec<Interface>> {
     // SAFETY: takes nothing; the result is null or an array that is freed below.
     let list = unsafe { libc::if_nameindex() };
     if list.is_null() {

@@ -2,6 +2,8 @@
 //!
 //! Owns the bytes that `cargo xtask ebpf` built. Must not know: what the programs do.
 
+mod expression;
+
 use std::ops::Range;
 
 use object::{
@@ -14,6 +16,7 @@ use skbcap_common::{config::Layout, kfunc, load};
 use zerocopy::IntoBytes as _;
 
 use super::kfuncs::Kfuncs;
+use crate::filter::ebpf::Function;
 
 /// `struct bpf_map_def` as aya lays it out: type, key_size, value_size, max_entries, flags, …
 const VALUE_SIZE_AT: u64 = 8;
@@ -40,27 +43,28 @@ pub fn bytes() -> &'static [u8] {
     OBJECT
 }
 
-/// The object, made ready for a kernel: `value_size` for the map `map` (aya can set the number of a
-/// map's entries, but not the size of one), the offsets of fields in the loads of them, and the
-/// numbers of the kernel's functions in the calls of them, where it has them.
+/// The object, made ready for a kernel: sizes of the values of maps (aya can set the number of a
+/// map's entries, but not the size of one), the offsets of fields in the loads of them, the numbers
+/// of the kernel's functions in the calls of them, where it has them, and the filter expression, where
+/// there is one.
 ///
 /// # Errors
 ///
-/// When the object holds no such map, no such call, or loads a field that lies too far back.
+/// When the object holds no such map, no such call, no place for the expression, or loads a field that
+/// lies too far back.
 pub fn prepared(
-    map: &str,
-    value_size: u32,
+    value_sizes: &[(&str, u32)],
     layout: &Layout,
     kfuncs: Option<&Kfuncs>,
+    filter: Option<&Function>,
 ) -> Result<Vec<u8>, ObjectError> {
-    let offset = definition(map)? + VALUE_SIZE_AT;
     let mut bytes = OBJECT.to_vec();
-    let field = usize::try_from(offset)
-        .ok()
-        .and_then(|start| bytes.get_mut(start..start + 4))
-        .ok_or_else(|| problem(format!("ends before the definition of {map}")))?;
-    field.copy_from_slice(&value_size.to_le_bytes());
+    for (map, value_size) in value_sizes {
+        let offset = definition(map)? + VALUE_SIZE_AT;
+        write(&mut bytes, offset, &value_size.to_le_bytes())?;
+    }
     place_fields(&mut bytes, layout)?;
+    expression::place(&mut bytes, filter)?;
     if let Some(kfuncs) = kfuncs {
         call(&mut bytes, kfunc::RDONLY_CAST, kfuncs.rdonly_cast)?;
         if let Some(function) = kfuncs.dynptr_from_skb {
@@ -141,6 +145,16 @@ fn code() -> Result<Vec<Range<usize>>, ObjectError> {
         .collect())
 }
 
+/// Writes over what is there.
+fn write(bytes: &mut [u8], offset: u64, new: &[u8]) -> Result<(), ObjectError> {
+    let field = usize::try_from(offset)
+        .ok()
+        .and_then(|start| bytes.get_mut(start..start.checked_add(new.len())?))
+        .ok_or_else(|| problem(format!("ends before {offset:#x}")))?;
+    field.copy_from_slice(new);
+    Ok(())
+}
+
 fn parse() -> Result<ElfFile<'static, FileHeader64<LittleEndian>>, ObjectError> {
     ElfFile::parse(OBJECT).map_err(|error| problem(format!("cannot be read: {error}")))
 }
@@ -182,14 +196,15 @@ mod tests {
 
     #[test]
     fn a_value_size_is_changed_and_nothing_else() {
-        let changed = prepared("SEGMENTS", 0x0012_3000, &unplaced(), None).unwrap();
+        let same = prepared(&[("SEGMENTS", 4096)], &unplaced(), None, None).unwrap();
+        let changed = prepared(&[("SEGMENTS", 0x0012_3000)], &unplaced(), None, None).unwrap();
         let at = definition("SEGMENTS").unwrap() as usize + 8;
         assert_eq!(OBJECT[at..at + 4], 4096u32.to_le_bytes());
         assert_eq!(changed[at..at + 4], 0x0012_3000u32.to_le_bytes());
         let differing = changed
             .iter()
-            .zip(OBJECT)
-            .filter(|(ours, theirs)| ours != theirs)
+            .zip(same)
+            .filter(|(ours, theirs)| **ours != *theirs)
             .count();
         assert!(differing <= 4 && changed.len() == OBJECT.len());
     }
@@ -201,9 +216,10 @@ mod tests {
             dynptr_from_skb: Some(0x6_789a),
             types: Types::default(),
         };
-        let changed = prepared("SEGMENTS", 4096, &unplaced(), Some(&kfuncs)).unwrap();
+        let changed = prepared(&[], &unplaced(), Some(&kfuncs), None).unwrap();
+        let without = prepared(&[], &unplaced(), None, None).unwrap();
         let mut calls = 0;
-        for (ours, theirs) in changed.chunks(8).zip(OBJECT.chunks(8)) {
+        for (ours, theirs) in changed.chunks(8).zip(without.chunks(8)) {
             if ours != theirs {
                 assert_eq!(theirs[..4], [0x85, 0, 0, 0]);
                 assert_eq!(ours[..4], [0x85, 0x20, 0, 0]);
@@ -221,7 +237,7 @@ mod tests {
             skb_len: 112,
             ..Layout::default()
         };
-        let changed = prepared("SEGMENTS", 4096, &layout, None).unwrap();
+        let changed = prepared(&[], &layout, None, None).unwrap();
         let stand_in = load::stand_in(std::mem::offset_of!(Layout, skb_len)).to_le_bytes();
         let mut loads = 0;
         for (ours, theirs) in changed.chunks(8).zip(OBJECT.chunks(8)) {
@@ -232,13 +248,13 @@ mod tests {
         }
         assert!(loads > 2, "{loads} loads");
         layout.skb_len = 0x8000;
-        let error = prepared("SEGMENTS", 4096, &layout, None).unwrap_err();
+        let error = prepared(&[], &layout, None, None).unwrap_err();
         assert!(error.to_string().contains("as far back as"), "{error}");
     }
 
     #[test]
     fn an_unknown_map_is_named() {
-        let error = prepared("NOWHERE", 1, &unplaced(), None)
+        let error = prepared(&[("NOWHERE", 1)], &unplaced(), None, None)
             .unwrap_err()
             .to_string();
         assert!(error.contains("has no map NOWHERE"), "{error}");

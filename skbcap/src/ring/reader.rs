@@ -284,6 +284,7 @@ impl<'m> Ring<'m> {
         // Those turned away by the busy mark were seen too, by the hook that counted them so.
         stats.seen += counter(word!(seen)) + busy;
         stats.filtered += counter(word!(filtered));
+        stats.not_selected += counter(word!(not_selected));
         stats.captured += counter(word!(captured));
         stats.dropped_ring_full += counter(word!(dropped_ring_full));
         stats.dropped_busy += busy;

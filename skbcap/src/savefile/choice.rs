@@ -1,13 +1,12 @@
 //! What was typed with `-r`, resolved.
 
-use std::ffi::OsString;
 use std::num::NonZeroU64;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Cli, HookChoice, LinkTypeChoice};
 use crate::config::{self, ConfigError, Output, Rotate};
+use crate::filter::Text;
 use crate::print::Style;
 
 /// What is to be done with a capture file.
@@ -15,10 +14,8 @@ use crate::print::Style;
 pub struct Choice {
     /// The file.
     pub input: Input,
-    /// The filter expression that stands in a file, which goes before the other.
-    pub expression_file: Option<PathBuf>,
-    /// The filter expression of the command line.
-    pub expression: Option<Vec<u8>>,
+    /// The filter expression, if there is one.
+    pub expression: Option<Text>,
     /// Where frames go.
     pub output: Output,
     /// When the next file begins.
@@ -97,8 +94,7 @@ impl Choice {
         };
         Ok(Some(Self {
             input,
-            expression_file: cli.expression_file.clone(),
-            expression: (!cli.expression.is_empty()).then(|| joined(&cli.expression)),
+            expression: Text::given(&cli.expression, cli.expression_file.as_deref()),
             style: config::style(cli)?,
             output,
             rotate,
@@ -128,10 +124,4 @@ fn only_to_capture(cli: &Cli) -> Option<&'static str> {
     given
         .into_iter()
         .find_map(|(is_given, option)| is_given.then_some(option))
-}
-
-/// The words with a space between, as tcpdump does.
-fn joined(words: &[OsString]) -> Vec<u8> {
-    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    words.join(&b' ')
 }

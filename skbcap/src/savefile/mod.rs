@@ -8,7 +8,6 @@ mod lines;
 
 pub use choice::{Choice, Input};
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -110,8 +109,8 @@ pub fn run(choice: &Choice) -> anyhow::Result<ExitCode> {
         Some(name) if privilege::is_root() => Some(User::named(name)?),
         Some(_) | None => None,
     };
-    let expression = match expression(choice)? {
-        Some(text) => Expression::new(text)?,
+    let expression = match &choice.expression {
+        Some(text) => Expression::new(text.read()?)?,
         None => None,
     };
     let shown = choice.input.path();
@@ -197,26 +196,6 @@ fn run_on(
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The expression's text: of `-F`, else of the command line.
-fn expression(choice: &Choice) -> Result<Option<Vec<u8>>, SavefileError> {
-    match &choice.expression_file {
-        Some(path) => fs::read(path)
-            .map(|text| Some(without_comments(text)))
-            .map_err(|error| SavefileError::Read(path.clone(), error)),
-        None => Ok(choice.expression.clone()),
-    }
-}
-
-/// As tcpdump reads `-F`: from a `#` on, a line is spaces.
-fn without_comments(mut text: Vec<u8>) -> Vec<u8> {
-    for line in text.split_mut(|&byte| byte == b'\n') {
-        if let Some(start) = line.iter().position(|&byte| byte == b'#') {
-            line[start..].fill(b' ');
-        }
-    }
-    text
 }
 
 fn compile(expression: &Expression, bytes: &[u8], shown: &Path) -> anyhow::Result<Filters> {
@@ -347,18 +326,5 @@ impl<'a> Visitor<'a> for Selection<'a, '_> {
 
     fn trouble(&mut self, trouble: Trouble) {
         self.trouble.get_or_insert(trouble);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_comment_ends_with_its_line() {
-        let text = b"tcp # not udp\n# nor this\nport 80".to_vec();
-        let plain = String::from_utf8(without_comments(text)).unwrap();
-        let words: Vec<&str> = plain.split_whitespace().collect();
-        assert_eq!(words, ["tcp", "port", "80"]);
     }
 }

@@ -5,8 +5,8 @@ use std::env;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use skbcap::filter::Libpcap;
 use skbcap::filter::cbpf::{Instruction, Program};
+use skbcap::filter::{Libpcap, Missing};
 
 use crate::{is_skipped, library};
 
@@ -52,7 +52,7 @@ fn constant() -> impl Strategy<Value = u32> {
 
 /// A valid program that has stored into each word of memory before it does anything else: what
 /// libpcap loads from a word that it never stored to is whatever lay there.
-fn program() -> impl Strategy<Value = Vec<Instruction>> {
+pub(crate) fn program() -> impl Strategy<Value = Vec<Instruction>> {
     let instruction = (
         prop_oneof![8 => straight(), 3 => jumps(), 1 => ends()],
         any::<(u8, u8)>(),
@@ -104,8 +104,10 @@ fn any_program_means_what_it_means_to_libpcap() {
     let libpcap = match Libpcap::open() {
         Ok(libpcap) => libpcap,
         Err(missing) => {
-            assert!(env::var_os(AGAIN).is_none(), "{missing}");
-            return run_again();
+            return again(
+                "interpreter::any_program_means_what_it_means_to_libpcap",
+                &missing,
+            );
         }
     };
     let mut runner = TestRunner::new(Config {
@@ -133,11 +135,11 @@ fn any_program_means_what_it_means_to_libpcap() {
     assert!(nonzero > CASES / 5, "{nonzero} of {CASES} programs select");
 }
 
-/// This test, run where libpcap can be opened.
-fn run_again() {
+/// A test, run where libpcap can be opened: here it is missing.
+pub(crate) fn again(name: &str, missing: &Missing) {
+    assert!(env::var_os(AGAIN).is_none(), "{missing}");
     let test = env::current_exe().expect("a test has a path");
     let mut command = library::command(&test);
-    let name = "interpreter::any_program_means_what_it_means_to_libpcap";
     let output = command.args(["--exact", name]).env(AGAIN, "1").output();
     let output = output.expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);

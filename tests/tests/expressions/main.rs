@@ -4,9 +4,9 @@
 //! Both need libpcap, and tcpdump in PATH, which must be there: `cargo xtask test` sees to it;
 //! `SKBCAP_SKIP_READERS=1` says that they are not, and that it is known.
 
-mod frames;
 mod interpreter;
 mod library;
+mod translation;
 
 use std::env;
 use std::fs;
@@ -15,6 +15,8 @@ use std::process::{Command, Output};
 use std::thread;
 
 use skbcap::diff::Capture;
+use skbcap_tests::expressions::corpus;
+use skbcap_tests::frames;
 
 /// Golden captures that tcpdump reads.
 const GOLDEN: [&str; 7] = [
@@ -115,27 +117,6 @@ fn compare(file: &Path, expression: &str) -> Result<usize, String> {
         theirs.map(|frames| frames.len()),
     );
     ours.map(|frames| frames.len())
-}
-
-/// Expressions longer than one would type.
-fn long() -> [String; 3] {
-    let hosts = (0..=255u16).map(|n| format!("host 10.0.{}.{n}", n % 3));
-    let ports = (1..400).map(|n| format!("(udp src port {n} and dst port {})", 1000 + n));
-    let nets = (0..200).map(|n| format!("net 2001:db8:{n:x}::/48"));
-    [
-        hosts.collect::<Vec<_>>().join(" or "),
-        ports.collect::<Vec<_>>().join(" or "),
-        format!("ip6 and not ({})", nets.collect::<Vec<_>>().join(" or ")),
-    ]
-}
-
-fn corpus() -> Vec<String> {
-    let lines = include_str!("corpus.txt").lines();
-    let is_expression = |line: &&str| !line.is_empty() && !line.starts_with('#');
-    let mut corpus: Vec<String> = lines.filter(is_expression).map(str::to_owned).collect();
-    assert!(corpus.len() >= 80);
-    corpus.extend(long());
-    corpus
 }
 
 #[test]

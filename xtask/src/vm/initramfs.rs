@@ -134,7 +134,7 @@ impl System {
 
 /// The third archive: what changes from one run to the next.
 pub(crate) struct Payload<'a> {
-    /// Static programs, which come to lie in `/skbcap`, first in PATH.
+    /// Programs, which come to lie in `/skbcap`, first in PATH.
     pub(crate) programs: &'a [PathBuf],
     /// The tests to run, a line each: `NAME SECONDS`.
     pub(crate) tests: &'a str,

@@ -1,7 +1,9 @@
 //! The programs under test, built for guests: static, so that they run on the
 //! guest's few files, in a target directory of their own, so that they do not
-//! undo the host's builds. Knows nothing of guests.
+//! undo the host's builds; and skbcap once more, as users build it, because a
+//! static program can't open libpcap. Knows nothing of guests.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -13,6 +15,9 @@ use crate::run::output;
 
 /// The crates whose binaries go into the guest.
 const CRATES: [&str; 3] = ["skbcap", "fixtures", "skbcap-tests"];
+
+/// What the skbcap that can open libpcap is called there.
+const DYNAMIC: &str = "skbcap-libpcap";
 
 /// The binaries and the tests that they know.
 pub(crate) struct Programs {
@@ -38,13 +43,33 @@ impl Programs {
         command.env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
         command.env_remove("CARGO_ENCODED_RUSTFLAGS");
         let messages = output(command.stderr(std::process::Stdio::inherit()))?;
-        Ok(Self {
-            paths: messages
-                .lines()
-                .filter_map(executable)
-                .map(PathBuf::from)
-                .collect(),
-        })
+        let executables = messages.lines().filter_map(executable);
+        let mut paths: Vec<PathBuf> = executables.map(PathBuf::from).collect();
+        paths.push(Self::dynamic(profile)?);
+        Ok(Self { paths })
+    }
+
+    /// skbcap as it is built for the host, under a name of its own.
+    fn dynamic(profile: &str) -> Result<PathBuf> {
+        let mut command = Command::new("cargo");
+        command
+            .current_dir(repository())
+            .args([
+                "build",
+                "--locked",
+                "--package",
+                "skbcap",
+                "--bin",
+                "skbcap",
+            ])
+            .args(["--profile", profile])
+            .args(["--message-format", "json-render-diagnostics"]);
+        let messages = output(command.stderr(std::process::Stdio::inherit()))?;
+        let built = messages.lines().find_map(executable);
+        let built = built.context("cargo built no skbcap")?;
+        let path = repository().join("target/guest").join(DYNAMIC);
+        fs::copy(built, &path).with_context(|| format!("cannot copy {built}"))?;
+        Ok(path)
     }
 
     /// The tests, from the test runner itself: it runs on the host as well.

@@ -73,6 +73,18 @@ pub enum Width {
     Word,
 }
 
+impl Width {
+    /// That many bytes.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Byte => 1,
+            Self::Half => 2,
+            Self::Word => 4,
+        }
+    }
+}
+
 /// Where in the packet it is loaded from. Beyond its captured end, the program ends with 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offset {

@@ -11,6 +11,7 @@ mod beside;
 mod boot;
 mod clock;
 mod devices;
+mod expressions;
 mod files;
 mod forward;
 mod frames;
@@ -83,6 +84,17 @@ const TESTS: &[Test] = &[
         link_types::link_type_table,
     ),
     ("netlink", "seconds=180", link_types::netlink),
+    ("expressions", "seconds=900 smp=2", expressions::expressions),
+    (
+        "expression_shapes",
+        "seconds=180",
+        expressions::expression_shapes,
+    ),
+    (
+        "expression_lengths",
+        "seconds=300",
+        expressions::expression_lengths,
+    ),
     // 5.10's veth has no NAPI of its own, and so no GRO.
     ("frag_list", "seconds=180 since=6.1", forward::frag_list),
     ("snaplen", "seconds=180", limits::snaplen),

@@ -117,6 +117,11 @@ impl Program {
         kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.name))
     }
 
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
         self.wait_for(PATIENCE)

@@ -1,11 +1,14 @@
 //! Frames of every kind that an expression can ask for, whole and cut, as captures of a few link
 //! types.
 
-/// `LINKTYPE_*` of the captures that are made.
-pub(crate) const ETHERNET: u32 = 1;
-pub(crate) const RAW: u32 = 101;
-pub(crate) const SLL: u32 = 113;
-pub(crate) const SLL2: u32 = 276;
+/// `LINKTYPE_ETHERNET`.
+pub const ETHERNET: u32 = 1;
+/// `LINKTYPE_RAW`.
+pub const RAW: u32 = 101;
+/// `LINKTYPE_LINUX_SLL`.
+pub const SLL: u32 = 113;
+/// `LINKTYPE_LINUX_SLL2`.
+pub const SLL2: u32 = 276;
 
 const HERE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const THERE: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -253,7 +256,9 @@ fn llc() -> Vec<Vec<u8>> {
     kinds.iter().map(frame).collect()
 }
 
-fn framed(link_type: u32) -> Vec<Vec<u8>> {
+/// Frames of this link type, whole. None is captured yet.
+#[must_use]
+pub fn framed(link_type: u32) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for (at, (kind, payload)) in payloads().into_iter().enumerate() {
         let kind_bytes = kind.to_be_bytes();
@@ -286,7 +291,8 @@ fn framed(link_type: u32) -> Vec<Vec<u8>> {
 
 /// A pcap of all frames, each whole, then some cut after every one of their first bytes; each with
 /// a time of its own.
-pub(crate) fn pcap(link_type: u32) -> Vec<u8> {
+#[must_use]
+pub fn pcap(link_type: u32) -> Vec<u8> {
     let frames = framed(link_type);
     let words =
         |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|word| word.to_le_bytes()).collect() };

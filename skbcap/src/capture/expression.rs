@@ -1,0 +1,101 @@
+//! The filter expression of a capture: compiled for the link types of the devices there are, and
+//! translated for the kernel.
+
+use crate::{
+    filter::{
+        Expression, FilterError, Filters, Text,
+        cbpf::Program,
+        ebpf::{ForDevices, Form, Function},
+    },
+    kernel::{
+        devices,
+        netns::{Namespace, NetnsError},
+    },
+    link_type,
+    pcapng::LinkType,
+};
+
+/// Devices of these link types may come later.
+const ALWAYS: [LinkType; 2] = [LinkType::ETHERNET, LinkType::RAW];
+
+/// The expression, read and not compiled yet; [`None`] if there is none, or an empty one.
+pub(super) fn read(text: Option<&Text>) -> Result<Option<Expression>, FilterError> {
+    match text {
+        Some(text) => Expression::new(text.read()?),
+        None => Ok(None),
+    }
+}
+
+/// The link types of the devices to capture on: of those in the namespace, or in our own if it is
+/// to be all of them, that have one of the names, or of all.
+pub(super) fn link_types(
+    netns: Option<&Namespace>,
+    names: &[[u8; 16]],
+) -> Result<Vec<LinkType>, NetnsError> {
+    let own;
+    let netns = match netns {
+        Some(netns) => netns,
+        None => {
+            own = Namespace::own()?;
+            &own
+        }
+    };
+    let mut found = Vec::new();
+    for device in netns.inside(devices::all)? {
+        let is_wanted = |wanted: &[u8; 16]| {
+            let len = wanted.iter().position(|&byte| byte == 0);
+            wanted[..len.unwrap_or(wanted.len())] == *device.name.as_bytes()
+        };
+        if (names.is_empty() || names.iter().any(is_wanted))
+            && let Some(link_type) = link_type::of_device(device.dev_type)
+            && !found.contains(&link_type)
+        {
+            found.push(link_type);
+        }
+    }
+    Ok(found)
+}
+
+/// The function for the kernel, of the expression compiled for these link types, and what is to be
+/// said of those that it is not for.
+pub(super) fn translated(
+    expression: &Expression,
+    link_types: &[LinkType],
+) -> Result<(Function, Vec<String>), FilterError> {
+    let filters = Filters::new(expression, link_types)?;
+    let mut notices: Vec<String> = filters
+        .not_compiled()
+        .map(|(link_type, error)| not_selected(link_type, &error.to_string()))
+        .collect();
+    let later = ALWAYS.iter().filter(|always| !link_types.contains(always));
+    let later: Vec<(LinkType, Program)> = later
+        .filter_map(|&link_type| Some((link_type, expression.compile(link_type).ok()?)))
+        .collect();
+    let mut programs = Vec::new();
+    let later = later
+        .iter()
+        .map(|(link_type, program)| (*link_type, program));
+    for (link_type, program) in filters.programs().chain(later) {
+        if link_type == LinkType::NETLINK {
+            let why = "these are given a header when they are written; filter with -r FILE";
+            notices.push(not_selected(link_type, why));
+            continue;
+        }
+        let form = if link_type == LinkType::CAN_SOCKETCAN {
+            Form::PortableCan
+        } else {
+            Form::AsSent
+        };
+        programs.push(ForDevices {
+            kinds: link_type::devices(link_type).collect(),
+            form,
+            program,
+        });
+    }
+    Ok((Function::new(&programs)?, notices))
+}
+
+fn not_selected(link_type: LinkType, why: &str) -> String {
+    let name = link_type::name(link_type);
+    format!("no {name} frames are selected: {why}")
+}

@@ -1,0 +1,155 @@
+//! Classic BPF becomes eBPF: the function of the kernel side that says whether a frame is wanted.
+//!
+//! Pure: knows the programs and where the frame's bytes lie ([`skbcap_common::head`]), and nothing
+//! of objects and kernels. It means what [`super::cbpf`] makes of a program, but for a bound on
+//! loops ([`MAX_JUMPS_BACK`]).
+//!
+//! Verifiers before 6.2 compare all that they know of every register where two paths meet. So
+//! comparisons are made on copies that they don't connect with A: then all paths know the same.
+
+mod instruction;
+mod reach;
+mod translate;
+
+pub use instruction::Instruction;
+
+use skbcap_common::{MAX_SNAPLEN, head};
+
+use self::instruction::{Alu, Condition, Size, Source};
+use self::translate::Body;
+use super::cbpf::Program;
+
+/// Jumps backwards that a run may take. Only `protochain` compiles to any, one for each header. The
+/// verifier goes through all of them.
+pub const MAX_JUMPS_BACK: u32 = 128;
+
+/// Vlan tags are written into a head of this length at the least.
+const MIN_HEAD_LEN: u32 = 16;
+
+/// What becomes of a frame before its program is run on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Nothing: it is written as it was sent.
+    #[default]
+    AsSent,
+    /// CAN's identifier becomes big-endian, and CAN FD is marked, as `LINKTYPE_CAN_SOCKETCAN` has it.
+    PortableCan,
+}
+
+/// A program, and the devices whose frames it is for.
+#[derive(Clone, Debug)]
+pub struct ForDevices<'p> {
+    /// Their types, `ARPHRD_*`.
+    pub kinds: Vec<u16>,
+    /// How their frames are written.
+    pub form: Form,
+    /// The program for frames of that form.
+    pub program: &'p Program,
+}
+
+/// A function of eBPF: of a head's index and a device's type, it returns what the program for that
+/// type does, and 0 if there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its instructions. Number [`head::MAP_REFERENCE_AT`] and the next one are to be filled in:
+    /// the map of heads.
+    pub instructions: Vec<Instruction>,
+    /// Bytes of a frame that it looks at: [`skbcap_common::Config::head_len`].
+    pub head_len: u32,
+}
+
+/// A program whose translation has a jump over more instructions than a jump can pass over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the expression is too long: {instructions} instructions of classic BPF become more than a \
+     jump of the kernel's can pass over"
+)]
+pub struct TooLong {
+    /// Instructions of the program.
+    pub instructions: usize,
+}
+
+impl Function {
+    /// Translates the programs.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is too long.
+    pub fn new(programs: &[ForDevices<'_>]) -> Result<Self, TooLong> {
+        let reach = |of: &ForDevices<'_>| reach::reach(of.program, MAX_SNAPLEN);
+        let head_len = programs.iter().map(reach).max().unwrap_or(0);
+        let head_len = head_len.max(MIN_HEAD_LEN).next_multiple_of(8);
+        let mut instructions = prologue();
+        for of in programs {
+            let body = Body::new(of, head_len)?;
+            instructions.extend(body.instructions());
+        }
+        // No program is for this type.
+        instructions.extend([
+            Instruction::alu32(Alu::Move, R0, Source::Constant(0)),
+            Instruction::exit(),
+        ]);
+        Ok(Self {
+            instructions,
+            head_len,
+        })
+    }
+
+    /// As they lie in an object.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        self.instructions
+            .iter()
+            .flat_map(|instruction| instruction.bytes())
+            .collect()
+    }
+}
+
+// What registers hold behind the prologue. There is no call from then on, so none is lost.
+const R0: u8 = 0;
+const R1: u8 = 1;
+const R2: u8 = 2;
+/// How many jumps backwards are left.
+const JUMPS_LEFT: u8 = 4;
+/// The packet's length on the wire.
+const WIRE_LEN: u8 = 5;
+/// Where its bytes are.
+const DATA: u8 = 6;
+/// The classic register A; before that, the device's type.
+const A: u8 = 7;
+/// The classic register X.
+const X: u8 = 8;
+/// How many bytes there are to know of.
+const VISIBLE: u8 = 9;
+const FRAME: u8 = 10;
+
+/// Where on the stack the head's index is; the memory words are below.
+const INDEX_AT: i16 = -4;
+
+fn prologue() -> Vec<Instruction> {
+    let mut code = vec![
+        Instruction::store(Size::Four, FRAME, INDEX_AT, Source::Register(R1)),
+        Instruction::alu32(Alu::Move, A, Source::Register(R2)),
+        Instruction::alu64(Alu::Move, R2, Source::Register(FRAME)),
+        Instruction::alu64(
+            Alu::Add,
+            R2,
+            Source::Constant(i32::from(INDEX_AT).cast_unsigned()),
+        ),
+    ];
+    debug_assert_eq!(code.len(), head::MAP_REFERENCE_AT);
+    code.extend(Instruction::map_address(R1));
+    let mut found = Instruction::jump_if64(Condition::NotEqual, R0, Source::Constant(0));
+    found.offset = 1;
+    code.extend([
+        Instruction::call_map_lookup(),
+        found,
+        // r0 is 0: the frame is not selected.
+        Instruction::exit(),
+        Instruction::load(Size::Eight, WIRE_LEN, R0, 0),
+        Instruction::load(Size::Eight, VISIBLE, R0, 8),
+        Instruction::alu64(Alu::Move, DATA, Source::Register(R0)),
+        Instruction::alu64(Alu::Add, DATA, Source::Constant(head::HEAD_HEADER_LEN)),
+    ]);
+    code
+}

@@ -1,0 +1,30 @@
+//! Filter expressions: every primitive of pcap-filter(7), and long ones.
+
+/// Expressions longer than one would type. The second one compiles to 2,000 instructions or so for
+/// Ethernet.
+#[must_use]
+pub fn long() -> [String; 3] {
+    let hosts = (0..=255u16).map(|n| format!("host 10.0.{}.{n}", n % 3));
+    let ports = (1..400).map(|n| format!("(udp src port {n} and dst port {})", 1000 + n));
+    let nets = (0..200).map(|n| format!("net 2001:db8:{n:x}::/48"));
+    [
+        hosts.collect::<Vec<_>>().join(" or "),
+        ports.collect::<Vec<_>>().join(" or "),
+        format!("ip6 and not ({})", nets.collect::<Vec<_>>().join(" or ")),
+    ]
+}
+
+/// All of them.
+///
+/// # Panics
+///
+/// When there are fewer than there should be.
+#[must_use]
+pub fn corpus() -> Vec<String> {
+    let lines = include_str!("expressions.txt").lines();
+    let is_expression = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    let mut corpus: Vec<String> = lines.filter(is_expression).map(str::to_owned).collect();
+    assert!(corpus.len() >= 80);
+    corpus.extend(long());
+    corpus
+}
