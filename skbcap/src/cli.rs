@@ -26,6 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   skbcap                             print a line for each frame this host sends
   skbcap -i eth0 -w out.pcapng       write eth0's frames to a file, until Ctrl-C
+  skbcap -i eth0 'tcp port 443'      only what a filter expression selects
   skbcap -c 100 -w out.pcapng        stop by itself after 100 frames
   skbcap -w - | wireshark -k -i -    watch live in Wireshark
   skbcap --netns all -i any          every network namespace, containers too
@@ -53,7 +54,7 @@ Exit status:
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
     subcommand_value_name = "COMMAND",
-    override_usage = "skbcap [OPTIONS]\n       skbcap -r FILE [OPTIONS] [EXPRESSION]\n       skbcap diff [OPTIONS] OURS THEIRS\n       skbcap verify [OPTIONS] FILE..."
+    override_usage = "skbcap [OPTIONS] [EXPRESSION]\n       skbcap -r FILE [OPTIONS] [EXPRESSION]\n       skbcap diff [OPTIONS] OURS THEIRS\n       skbcap verify [OPTIONS] FILE..."
 )]
 pub struct Cli {
     /// What to do instead of capturing.
@@ -107,8 +108,8 @@ pub struct Cli {
     #[arg(long = "count", action = clap::ArgAction::Count, help_heading = FILES)]
     pub only_count: u8,
 
-    /// With -r: take the filter expression from FILE
-    #[arg(short = 'F', value_name = "FILE", help_heading = FILES)]
+    /// Take the filter expression from FILE
+    #[arg(short = 'F', value_name = "FILE", help_heading = CAPTURE)]
     pub expression_file: Option<PathBuf>,
 
     /// Lines without a time; -tt: seconds since 1970; -ttt: since the line before; -tttt: date and

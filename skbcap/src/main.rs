@@ -37,6 +37,10 @@ fn main() -> ExitCode {
     };
     run(cli).unwrap_or_else(|error| {
         report(&format!("{error:#}"));
+        if let Some(fault) = error.downcast_ref().and_then(FilterError::fault) {
+            // Whoever closed standard error doesn't want it.
+            let _ = writeln!(io::stderr(), "{fault}");
+        }
         status(&error).into()
     })
 }

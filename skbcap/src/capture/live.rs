@@ -27,6 +27,7 @@ use super::{
 use crate::{
     clock::ClockWatch,
     config::{Config, LinkTypes},
+    filter::FilterError,
     geometry,
     kernel::{
         background,
@@ -142,10 +143,19 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         words: facts.words(),
         online: facts.online.iter().copied().collect(),
     };
-    let (mut kernel, maps) = Kernel::load(&options, loader, types).inspect_err(|error| {
+    let loaded = Kernel::load(&options, loader, types).inspect_err(|error| {
         if let LoadError::Program(refused) = error {
             debug(&|| format!("the verifier's log:\n{}", refused.log()));
         }
+    });
+    let (mut kernel, maps) = loaded.map_err(|error| match (&options.filter, error) {
+        // All else of the programs is known to load.
+        (Some(filter), LoadError::Program(refused)) => FilterError::Refused {
+            instructions: filter.instructions.len(),
+            why: refused.to_string(),
+        }
+        .into(),
+        (_, error) => anyhow::Error::from(error),
     })?;
     if config.debug {
         for effort in kernel.effort() {

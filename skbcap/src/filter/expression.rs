@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::cbpf::{Invalid, Program};
 use super::ebpf::TooLong;
+use super::fault::Fault;
 use super::libpcap::{CompileError, Libpcap, Missing};
 use crate::link_type;
 use crate::pcapng::LinkType;
@@ -16,8 +17,18 @@ pub enum FilterError {
     #[error(transparent)]
     Missing(#[from] Missing),
     /// libpcap doesn't take it.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
+    #[error("{0}")]
+    Compile(CompileError, Option<Fault>),
+    /// The kernel doesn't.
+    #[error(
+        "the kernel does not take this expression, {instructions} instructions of its own: {why}"
+    )]
+    Refused {
+        /// Instructions of eBPF.
+        instructions: usize,
+        /// What it says.
+        why: String,
+    },
     /// libpcap made something of it that is no program.
     #[error("libpcap's program for {} frames can't be run", link_type::name(*.0))]
     Invalid(LinkType, #[source] Invalid),
@@ -61,8 +72,35 @@ impl Expression {
     ///
     /// When libpcap doesn't take it: for this link type, or for any.
     pub fn compile(&self, link_type: LinkType) -> Result<Program, FilterError> {
-        let instructions = self.libpcap.compile(&self.text, link_type)?;
+        let compiled = self.libpcap.compile(&self.text, link_type);
+        let instructions = compiled.map_err(|error| FilterError::Compile(error, None))?;
         Program::new(&instructions).map_err(|invalid| FilterError::Invalid(link_type, invalid))
+    }
+
+    /// The error with the place that it is about, where that can be found.
+    fn located(&self, error: FilterError, link_type: LinkType) -> FilterError {
+        let said = |text: &[u8]| {
+            let text = CString::new(text).ok()?;
+            let error = self.libpcap.compile(&text, link_type).err()?;
+            Some(error.0)
+        };
+        match error {
+            FilterError::Compile(error, None) => {
+                FilterError::Compile(error, Fault::find(self.text.as_bytes(), said))
+            }
+            error => error,
+        }
+    }
+}
+
+impl FilterError {
+    /// Where the expression is wrong, if that is known.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Compile(_, fault) => fault.as_ref(),
+            _ => None,
+        }
     }
 }
 
@@ -89,7 +127,7 @@ impl Filters {
         if programs.iter().all(|(_, program)| program.is_err())
             && let Some((_, Err(error))) = programs.first()
         {
-            return Err(error.clone());
+            return Err(expression.located(error.clone(), link_types[0]));
         }
         Ok(Self { programs })
     }

@@ -6,9 +6,11 @@
 pub mod cbpf;
 pub mod ebpf;
 mod expression;
+mod fault;
 mod libpcap;
 mod text;
 
 pub use expression::{Expression, FilterError, Filters};
+pub use fault::Fault;
 pub use libpcap::{CompileError, Libpcap, Missing};
 pub use text::Text;

@@ -92,10 +92,21 @@ fn selected(mut command: Command, file: &Path, expression: &str) -> Selected {
     command.arg("-r").arg(file).args(["-w", "-", expression]);
     let output = output(command);
     let said = String::from_utf8(output.stderr).expect("UTF-8");
-    let last = said.lines().last().unwrap_or_default();
     if !output.status.success() {
-        let (_program, message) = last.split_once(": ").expect("PROGRAM: what is wrong");
-        return Err(message.to_owned());
+        // skbcap shows the place below.
+        let programs = ["skbcap: ", "tcpdump: "];
+        let prefixed = |line: &'_ str| {
+            programs
+                .iter()
+                .find_map(|program| line.strip_prefix(program))
+                .map(str::to_owned)
+        };
+        let message = said
+            .lines()
+            .rev()
+            .find_map(prefixed)
+            .expect("PROGRAM: what is wrong");
+        return Err(message);
     }
     let capture = Capture::read(&output.stdout).expect("a capture");
     assert_eq!(capture.trouble, None);

@@ -45,12 +45,12 @@ impl Programs {
         let messages = output(command.stderr(std::process::Stdio::inherit()))?;
         let executables = messages.lines().filter_map(executable);
         let mut paths: Vec<PathBuf> = executables.map(PathBuf::from).collect();
-        paths.push(Self::dynamic(profile)?);
+        paths.push(Self::dynamic()?);
         Ok(Self { paths })
     }
 
     /// skbcap as it is built for the host, under a name of its own.
-    fn dynamic(profile: &str) -> Result<PathBuf> {
+    fn dynamic() -> Result<PathBuf> {
         let mut command = Command::new("cargo");
         command
             .current_dir(repository())
@@ -62,7 +62,6 @@ impl Programs {
                 "--bin",
                 "skbcap",
             ])
-            .args(["--profile", profile])
             .args(["--message-format", "json-render-diagnostics"]);
         let messages = output(command.stderr(std::process::Stdio::inherit()))?;
         let built = messages.lines().find_map(executable);

@@ -13,7 +13,7 @@ use skbcap::diff::Capture;
 use skbcap_tests::{expressions, frames};
 
 use crate::lab::{Pair, Space};
-use crate::link_types::{ARPHRD_CAN, CAN, tun};
+use crate::link_types::{ARPHRD_CAN, CAN, has_module, tun};
 use crate::program::{Program, out};
 use crate::skbcap::{Hook, Skbcap, verify};
 
@@ -157,6 +157,7 @@ fn compare(
 /// The whole corpus, by all hooks in turn.
 pub(crate) fn expressions() -> Result<()> {
     let pair = Pair::new("filter")?;
+    let _ = has_module("tun");
     let _carrier = tun(&pair.a, "ta", libc::ARPHRD_NONE, "10.9.0")?;
     let corpus = expressions::corpus();
     let hooks = Hook::with_xmit();
@@ -183,10 +184,9 @@ pub(crate) fn expressions() -> Result<()> {
 pub(crate) fn expression_shapes() -> Result<()> {
     let pair = Pair::new("filtershapes")?;
     let a = &pair.a;
+    let _ = has_module("tun");
     let _carrier = tun(a, "tc", ARPHRD_CAN, "10.13.0")?;
-    let has_vlans = crate::lab::words_of("modprobe 8021q")
-        .status()
-        .is_ok_and(|status| status.success());
+    let has_vlans = has_module("8021q");
     if has_vlans {
         a.ip("link add link va name va.7 type vlan id 7")?;
         a.ip("address add 10.7.0.1/24 dev va.7")?;

@@ -64,7 +64,7 @@ pub(crate) fn tun(space: &Space, name: &str, kind: u16, network: &str) -> Result
 }
 
 /// Whether a module is there. A host may lack it.
-fn has_module(name: &str) -> bool {
+pub(crate) fn has_module(name: &str) -> bool {
     words_of(&format!("modprobe {name}"))
         .status()
         .is_ok_and(|status| status.success())
