@@ -108,10 +108,6 @@ pub struct Cli {
     #[arg(long = "count", action = clap::ArgAction::Count, help_heading = FILES)]
     pub only_count: u8,
 
-    /// Take the filter expression from FILE
-    #[arg(short = 'F', value_name = "FILE", help_heading = CAPTURE)]
-    pub expression_file: Option<PathBuf>,
-
     /// Lines without a time; -tt: seconds since 1970; -ttt: since the line before; -tttt: date and
     /// time; -ttttt: since the first line
     #[arg(short = 't', action = clap::ArgAction::Count, help_heading = LINES)]
@@ -174,6 +170,10 @@ pub struct Cli {
     /// out.pcapng, and so on
     #[arg(long = "split-linktype", help_heading = OUTPUT)]
     pub split_link_types: bool,
+
+    /// Take the filter expression from FILE
+    #[arg(short = 'F', value_name = "FILE", help_heading = CAPTURE)]
+    pub expression_file: Option<PathBuf>,
 
     /// Capture on this interface; may be repeated [default: any]
     #[arg(short = 'i', long = "interface", value_name = "IFACE", help_heading = CAPTURE)]

@@ -81,7 +81,7 @@ fn version() {
 fn bad_usage_is_one_line_and_status_2() {
     let seventeen: Vec<String> = (0..17).map(|number| format!("-ieth{number}")).collect();
     let seventeen: Vec<&str> = seventeen.iter().map(String::as_str).collect();
-    let lines: [&[&str]; 60] = [
+    let lines: [&[&str]; 59] = [
         &["-Q", "in"],
         &["--hok", "queue"],
         &["--hook", "tc"],
