@@ -1,6 +1,7 @@
 //! What userspace tells the programs, once, before they are loaded: a read-only global, which the
 //! verifier folds into constants.
 
+use crate::owner::Sockets;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The most interface names that the kernel side compares with.
@@ -39,6 +40,8 @@ pub struct Config {
     pub layout: Layout,
     /// Which numbers its types have.
     pub types: Types,
+    /// Where things lie in its sockets.
+    pub sockets: Sockets,
 }
 
 /// Numbers of types in the running kernel's BTF. All zero where there is no use for them: before
@@ -154,5 +157,5 @@ const _: () = {
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
     assert!(size_of::<Types>() == 24);
-    assert!(size_of::<Config>() == 472);
+    assert!(size_of::<Config>() == 528);
 };

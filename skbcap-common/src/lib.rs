@@ -11,6 +11,7 @@ pub mod head;
 pub mod kfunc;
 pub mod load;
 pub mod note;
+pub mod owner;
 pub mod peek;
 pub mod position;
 pub mod record;
@@ -19,7 +20,7 @@ pub use config::Config;
 pub use control::{Control, InterfaceDrops};
 pub use peek::Peek;
 pub use position::Position;
-pub use record::{Context, Flags, Hook, RecordHeader};
+pub use record::{By, Context, Flags, Hook, RecordHeader};
 
 /// The version of every layout in this crate, written into each record and checked by the loader.
 pub const VERSION: u8 = 1;

@@ -63,7 +63,23 @@ impl Context {
     }
 }
 
-/// Facts about a record, one bit each, in [`RecordHeader::flags`].
+/// Who sent a frame, as far as that could be shown: [`Flags::by`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum By {
+    /// The task that was current: its own system call sent, by a socket that it writes to.
+    Task = 1,
+    /// The process that the frame's socket belongs to, whoever was current.
+    Socket = 2,
+    /// No process.
+    Kernel = 3,
+    /// One of several processes that write to the frame's socket.
+    Shared = 4,
+    /// That is not known.
+    Unknown = 5,
+}
+
+/// Facts about a record, one bit each but for [`Flags::by`], in [`RecordHeader::flags`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(pub u32);
 
@@ -86,6 +102,31 @@ impl Flags {
     pub const NOTED_SKB: Self = Self(1 << 7);
     /// The same of the last frame of this frame's socket that passed there.
     pub const NOTED_SOCKET: Self = Self(1 << 8);
+
+    /// The lowest of three bits that hold a [`By`].
+    const BY_SHIFT: u32 = 9;
+
+    /// The bits that say who sent the frame.
+    #[must_use]
+    pub const fn of_by(by: By) -> Self {
+        Self((by as u32) << Self::BY_SHIFT)
+    }
+
+    /// All bits that [`Flags::of_by`] may set.
+    pub const BY: Self = Self(7 << Self::BY_SHIFT);
+
+    /// Who sent the frame; `None` in a record that does not say.
+    #[must_use]
+    pub const fn by(self) -> Option<By> {
+        match self.0 >> Self::BY_SHIFT & 7 {
+            1 => Some(By::Task),
+            2 => Some(By::Socket),
+            3 => Some(By::Kernel),
+            4 => Some(By::Shared),
+            5 => Some(By::Unknown),
+            _ => None,
+        }
+    }
 
     /// Whether every bit of `other` is set.
     #[must_use]
@@ -131,11 +172,14 @@ pub struct RecordHeader {
     pub flags: u32,
     /// The CPU that ran the hook.
     pub cpu: u32,
-    /// The process: `current->tgid`, in the initial pid namespace. 0 is the idle task.
+    /// The process (tgid in the initial pid namespace) that [`Flags::by`] names: under [`By::Task`],
+    /// [`By::Socket`], and [`By::Kernel`] if that is a kernel thread. Under [`By::Unknown`] in task
+    /// context, and in a record that does not say, `current`'s. 0: none, or the idle task.
     pub tgid: u32,
-    /// The thread: `current->pid`, in the initial pid namespace.
+    /// Likewise the thread.
     pub pid: u32,
-    /// `current->comm`, ended by a NUL byte; what stands behind it means nothing.
+    /// Likewise its name, ended by a NUL byte; what stands behind it means nothing. Under
+    /// [`By::Shared`] the tgids of up to four processes, 0 where there are fewer.
     pub comm: [u8; 16],
     /// The address of `skb->sk`, 0 if there is none: an identity, never followed by userspace.
     pub socket: u64,

@@ -27,6 +27,7 @@ use crate::{
     notes,
     skb::{Device, SharedInfo, Skb},
     source::Source,
+    who,
 };
 
 /// Takes the frame at `skb`, if it is wanted and there is room.
@@ -224,6 +225,7 @@ unsafe fn take_marked<S: Source>(
         if hook as u8 == Hook::Xmit as u8 {
             found = notes::apply(header, &skb, control);
         }
+        found = found.union(who::claim::<S>(header, &skb, found));
         (*header).dropped = interface_drops(index, control, &device);
         (*header).flags = read_volatile(&raw const (*header).flags) | copied.flags.0 | found.0;
         let flags = copied.flags;

@@ -18,17 +18,22 @@ mod marks;
 mod memory;
 mod net;
 mod notes;
+mod owners;
 mod peek;
 mod skb;
 mod source;
+mod who;
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, kprobe, raw_tracepoint},
-    programs::{BtfTracePointContext, ProbeContext, RawTracePointContext},
+    macros::{btf_tracepoint, fentry, kprobe, raw_tracepoint},
+    programs::{BtfTracePointContext, FEntryContext, ProbeContext, RawTracePointContext},
 };
 use skbcap_common::Hook;
 
-use crate::source::{ByAddress, ByCast, ByTrust, ByType};
+use crate::{
+    config::config,
+    source::{ByAddress, ByCast, ByTrust, ByType, Fields},
+};
 
 /// At the entry of `__dev_queue_xmit(skb, sb_dev)`: `skb->data` is the start of the frame.
 #[kprobe]
@@ -109,6 +114,74 @@ fn note(ctx: BtfTracePointContext) -> i32 {
 fn note_trust(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     notes::write::<ByTrust>(skb as u64);
+    0
+}
+
+/// At `security_socket_post_create(sock, family, type, protocol, kern)`.
+#[fentry(function = "security_socket_post_create")]
+fn socket_created(ctx: FEntryContext) -> i32 {
+    let socket: *const u8 = ctx.arg(0);
+    let kern: i32 = ctx.arg(4);
+    owners::created(owners::sk(socket), kern != 0);
+    0
+}
+
+/// At `security_sock_graft(sk, parent)`: a connection is accepted.
+#[fentry(function = "security_sock_graft")]
+fn socket_accepted(ctx: FEntryContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    owners::created(sk as u64, false);
+    0
+}
+
+/// At `security_inet_csk_clone(newsk, req)`: a connection can be accepted.
+#[fentry(function = "security_inet_csk_clone")]
+fn socket_cloned(ctx: FEntryContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    let request: *const u8 = ctx.arg(1);
+    let listener = Fields::typed(request as u64).at(config!(sockets.listener));
+    owners::cloned(sk as u64, listener);
+    0
+}
+
+/// At `security_socket_connect(sock, address, addrlen)`.
+#[fentry(function = "security_socket_connect")]
+fn socket_connects(ctx: FEntryContext) -> i32 {
+    let socket: *const u8 = ctx.arg(0);
+    owners::connects(owners::sk(socket));
+    0
+}
+
+/// At `security_socket_sendmsg(sock, msg, size)`, by which every write goes, whatever the call.
+#[fentry(function = "security_socket_sendmsg")]
+fn socket_written(ctx: FEntryContext) -> i32 {
+    let socket: *const u8 = ctx.arg(0);
+    owners::written(owners::sk(socket));
+    0
+}
+
+/// At `inet_sendpage(sock, page, …)`, by which `sendfile` and `splice` went up to Linux 6.4.
+#[fentry(function = "inet_sendpage")]
+fn socket_paged(ctx: FEntryContext) -> i32 {
+    let socket: *const u8 = ctx.arg(0);
+    owners::written(owners::sk(socket));
+    0
+}
+
+/// At `security_sk_free(sk)`, the last that is heard of a socket.
+#[fentry(function = "security_sk_free")]
+fn socket_released(ctx: FEntryContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    owners::released(sk as u64);
+    0
+}
+
+/// For each file of each task, when userspace reads the iterator.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn socket_found(context: *const owners::TaskFile) -> i32 {
+    // SAFETY: the kernel calls this with such a context.
+    unsafe { owners::holds(context) };
     0
 }
 

@@ -82,6 +82,14 @@ pub(crate) trait Source {
     /// `address` came from this source.
     unsafe fn load<T: Word, const FIELD: usize>(address: u64, failed: &mut u64) -> T;
 
+    /// The integer at `address + offset`, an offset from the configuration; else as
+    /// [`Source::load`].
+    ///
+    /// # Safety
+    ///
+    /// As [`Source::load`].
+    unsafe fn at<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T;
+
     /// The device of the skb that the program was handed.
     ///
     /// # Safety
@@ -157,6 +165,12 @@ impl Source for ByAddress {
     }
 
     #[inline(always)]
+    unsafe fn at<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T {
+        // SAFETY: the caller's promise.
+        unsafe { read_value(address + u64::from(offset), failed) }
+    }
+
+    #[inline(always)]
     unsafe fn is_set(address: u64, offset: u32) -> bool {
         // SAFETY: any bytes are an integer.
         unsafe { read_value::<u64>(address + u64::from(offset), &mut 0) != 0 }
@@ -207,6 +221,11 @@ impl Source for ByType {
     }
 
     #[inline(always)]
+    unsafe fn at<T: Copy>(address: u64, offset: u32, _failed: &mut u64) -> T {
+        Fields::typed(address).at(offset)
+    }
+
+    #[inline(always)]
     unsafe fn is_set(address: u64, offset: u32) -> bool {
         Fields(address as *const u8).at::<u64>(offset) != 0
     }
@@ -253,6 +272,11 @@ impl Source for ByCast {
     #[inline(always)]
     unsafe fn load<T: Word, const FIELD: usize>(address: u64, _failed: &mut u64) -> T {
         Fields(address as *const u8).get::<T, FIELD>()
+    }
+
+    #[inline(always)]
+    unsafe fn at<T: Copy>(address: u64, offset: u32, _failed: &mut u64) -> T {
+        Fields::typed(address).at(offset)
     }
 
     #[inline(always)]
@@ -307,6 +331,12 @@ impl Source for ByTrust {
     }
 
     #[inline(always)]
+    unsafe fn at<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T {
+        // SAFETY: the caller's promise.
+        unsafe { ByCast::at(address, offset, failed) }
+    }
+
+    #[inline(always)]
     unsafe fn is_set(address: u64, offset: u32) -> bool {
         // SAFETY: the caller's promise.
         unsafe { ByCast::is_set(address, offset) }
@@ -345,6 +375,12 @@ impl Source for ByTrust {
 pub(crate) struct Fields(*const u8);
 
 impl Fields {
+    /// The structure that a typed pointer of the verifier's points to.
+    #[inline(always)]
+    pub(crate) fn typed(pointer: u64) -> Self {
+        Self(pointer as *const u8)
+    }
+
     /// The structure at `address`, of a type that the kernel's BTF has under that number.
     #[inline(always)]
     fn cast(address: u64, type_id: u32) -> Self {
@@ -362,7 +398,7 @@ impl Fields {
 
     /// The integer at `offset`, which comes from the configuration.
     #[inline(always)]
-    fn at<T: Copy>(self, offset: u32) -> T {
+    pub(crate) fn at<T: Copy>(self, offset: u32) -> T {
         // SAFETY: as for `get`.
         unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
     }

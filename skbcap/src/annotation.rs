@@ -1,11 +1,11 @@
-//! A frame's comment: one line that says who was running when the frame was sent.
+//! A frame's comment: one line that says who sent the frame.
 //!
-//! Owns the grammar, told in `docs/format.md`, in both directions. It states what the kernel held
+//! Owns the grammar, told in `docs/format.md`, in both directions. It states what the record holds
 //! and judges nothing; it must not know the file format that the line ends up in.
 
 use std::fmt::Write;
 
-use skbcap_common::{Context, Flags, Hook};
+use skbcap_common::{By, Context, Flags, Hook, owner::WRITERS};
 
 use crate::decode::Frame;
 use crate::escape::{escape_into, unescape};
@@ -16,14 +16,18 @@ const SPECIAL: &[u8] = b" =";
 /// What a frame's comment says. `Name` is `&[u8]` where it is written, `Vec<u8>` where it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Annotation<Name> {
-    /// `comm=`: the thread's name, any bytes, without a NUL.
+    /// `comm=`: the thread's name, any bytes, without a NUL; empty where there is none to name.
     pub comm: Name,
-    /// `pid=`: the thread.
+    /// `pid=`: the thread; 0 where there is none to name.
     pub pid: u32,
-    /// `tgid=`: the process.
+    /// `tgid=`: the process; 0 where there is none to name.
     pub tgid: u32,
     /// `ctx=`: what the CPU was doing.
     pub context: Context,
+    /// `by=`: who sent the frame; `None` where the record does not tell.
+    pub by: Option<By>,
+    /// `writers=`: under [`By::Shared`], the processes one of which sent it; 0 behind the last.
+    pub writers: [u32; WRITERS],
     /// `via=`: how it is known who was current when the frame was sent, if not by looking when it
     /// was captured.
     pub via: Option<Via>,
@@ -76,6 +80,8 @@ impl<'a> Annotation<&'a [u8]> {
             pid: frame.header.pid,
             tgid: frame.header.tgid,
             context: frame.context(),
+            by: frame.by(),
+            writers: frame.writers(),
             via: Via::of(flags),
             net: frame.hook() == Hook::Net,
             cut,
@@ -89,6 +95,8 @@ impl<'a> Annotation<&'a [u8]> {
             pid,
             tgid,
             context,
+            by,
+            writers,
             via,
             net,
             cut,
@@ -102,6 +110,17 @@ impl<'a> Annotation<&'a [u8]> {
             " pid={pid} tgid={tgid} ctx={}",
             context_word(*context)
         );
+        if let Some(by) = by {
+            let _ = write!(line, " by={}", by_word(*by));
+        }
+        for (at, writer) in writers
+            .iter()
+            .take_while(|&&writer| writer != 0)
+            .enumerate()
+        {
+            let before = if at == 0 { " writers=" } else { "," };
+            let _ = write!(line, "{before}{writer}");
+        }
         if let Some(via) = via {
             let _ = write!(line, " via={}", via.word());
         }
@@ -141,8 +160,13 @@ impl Annotation<Vec<u8>> {
             .and_then(context_of)
             .ok_or(ParseError { key: "ctx" })?;
         let (mut via, mut net, mut cut) = (None, false, None);
+        let (mut by, mut writers) = (None, [0; WRITERS]);
         for word in words {
-            if let Some(word) = word.strip_prefix("via=") {
+            if let Some(word) = word.strip_prefix("by=") {
+                by = Some(by_of(word).ok_or(ParseError { key: "by" })?);
+            } else if let Some(word) = word.strip_prefix("writers=") {
+                writers = writers_of(word).ok_or(ParseError { key: "writers" })?;
+            } else if let Some(word) = word.strip_prefix("via=") {
                 via = Some(Via::of_word(word).ok_or(ParseError { key: "via" })?);
             } else if let Some(hook) = word.strip_prefix("hook=") {
                 net = hook == "net";
@@ -158,6 +182,8 @@ impl Annotation<Vec<u8>> {
             pid,
             tgid,
             context,
+            by,
+            writers,
             via,
             net,
             cut,
@@ -231,6 +257,34 @@ fn context_of(word: &str) -> Option<Context> {
     .find(|&context| context_word(context) == word)
 }
 
+/// As it stands behind `by=`.
+#[must_use]
+pub fn by_word(by: By) -> &'static str {
+    match by {
+        By::Task => "task",
+        By::Socket => "socket",
+        By::Kernel => "kernel",
+        By::Shared => "shared",
+        By::Unknown => "unknown",
+    }
+}
+
+fn by_of(word: &str) -> Option<By> {
+    [By::Task, By::Socket, By::Kernel, By::Shared, By::Unknown]
+        .into_iter()
+        .find(|&by| by_word(by) == word)
+}
+
+/// Numbers but 0, parted by commas, at most as many as there are places.
+fn writers_of(word: &str) -> Option<[u32; WRITERS]> {
+    let mut writers = [0; WRITERS];
+    let mut places = writers.iter_mut();
+    for word in word.split(',') {
+        *places.next()? = number(word).filter(|&writer| writer != 0)?;
+    }
+    Some(writers)
+}
+
 /// Digits only: `u32::from_str` would take a sign.
 fn number(word: &str) -> Option<u32> {
     word.bytes()
@@ -250,6 +304,8 @@ mod tests {
             pid: 2214,
             tgid: 2211,
             context: Context::Task,
+            by: None,
+            writers: [0; WRITERS],
             via: None,
             net,
             cut,
@@ -293,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_later_key_is_passed_over() {
-        let read = Annotation::parse("comm=a pid=1 tgid=2 ctx=softirq by=socket cut=unreadable");
+        let read = Annotation::parse("comm=a pid=1 tgid=2 ctx=softirq colour=blue cut=unreadable");
         assert_eq!(
             read,
             Ok(Annotation {
@@ -301,6 +357,8 @@ mod tests {
                 pid: 1,
                 tgid: 2,
                 context: Context::Softirq,
+                by: None,
+                writers: [0; WRITERS],
                 via: None,
                 net: false,
                 cut: Some(Cut::Unreadable),
@@ -322,6 +380,16 @@ mod tests {
             ("comm=a pid=1 tgid=1 ctx=task cut=short", "cut"),
             ("comm=a pid=1 tgid=1 ctx=task hook=kprobe", "hook"),
             ("comm=a pid=1 tgid=1 ctx=task via=hearsay", "via"),
+            ("comm=a pid=1 tgid=1 ctx=task by=me", "by"),
+            (
+                "comm= pid=0 tgid=0 ctx=task by=shared writers=1,,2",
+                "writers",
+            ),
+            (
+                "comm= pid=0 tgid=0 ctx=task by=shared writers=1,2,3,4,5",
+                "writers",
+            ),
+            ("comm= pid=0 tgid=0 ctx=task by=shared writers=0", "writers"),
         ] {
             assert_eq!(
                 Annotation::parse(comment),
@@ -338,16 +406,26 @@ mod tests {
             pid: u32,
             tgid: u32,
             context in 0u8..4,
+            by in proptest::option::of(prop_oneof![
+                Just(By::Task),
+                Just(By::Socket),
+                Just(By::Kernel),
+                Just(By::Shared),
+                Just(By::Unknown),
+            ]),
+            named in proptest::collection::vec(1u32.., 0..=WRITERS),
             via in proptest::option::of(prop_oneof![Just(Via::Skb), Just(Via::Socket)]),
             net: bool,
             cut in proptest::option::of(prop_oneof![Just(Cut::Unreadable), Just(Cut::Bound)]),
         ) {
             let context = Context::from_byte(context);
+            let mut writers = [0; WRITERS];
+            writers[..named.len()].copy_from_slice(&named);
             let mut line = String::new();
-            Annotation { comm: comm.as_slice(), pid, tgid, context, via, net, cut }.write(&mut line);
+            Annotation { comm: comm.as_slice(), pid, tgid, context, by, writers, via, net, cut }.write(&mut line);
             prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
-            prop_assert_eq!(line.split(' ').count(), 4 + usize::from(via.is_some()) + usize::from(net) + usize::from(cut.is_some()));
-            prop_assert_eq!(Annotation::parse(&line), Ok(Annotation { comm, pid, tgid, context, via, net, cut }));
+            prop_assert_eq!(line.split(' ').count(), 4 + usize::from(by.is_some()) + usize::from(!named.is_empty()) + usize::from(via.is_some()) + usize::from(net) + usize::from(cut.is_some()));
+            prop_assert_eq!(Annotation::parse(&line), Ok(Annotation { comm, pid, tgid, context, by, writers, via, net, cut }));
         }
 
         #[test]

@@ -2,7 +2,10 @@
 //!
 //! Knows the record layout and nothing of rings, kernels or files.
 
-use skbcap_common::record::{self, Context, Flags, Hook, RecordHeader};
+use skbcap_common::{
+    owner::WRITERS,
+    record::{self, By, Context, Flags, Hook, RecordHeader},
+};
 use zerocopy::FromBytes;
 
 /// One captured frame, borrowed from the ring that it was written into.
@@ -100,10 +103,37 @@ impl<'ring> Frame<'ring> {
         })
     }
 
-    /// `current->comm`, without the NUL byte: any bytes but NUL.
+    /// The name of the thread that [`Frame::by`] speaks of, without the NUL byte: any bytes but NUL.
     #[must_use]
     pub fn comm(&self) -> &'ring [u8] {
+        if self.by() == Some(By::Shared) {
+            return b"";
+        }
         until_nul(&self.header.comm)
+    }
+
+    /// Who sent the frame; `None` in recordings that don't tell.
+    #[must_use]
+    pub fn by(&self) -> Option<By> {
+        self.flags().by()
+    }
+
+    /// Whether a process is known to have sent the frame: the one that its header names.
+    #[must_use]
+    pub fn is_of_process(&self) -> bool {
+        is_process(self.by(), self.context())
+    }
+
+    /// The processes (tgids) one of which sent the frame, under [`By::Shared`]; else zeros, as are
+    /// those behind the last.
+    #[must_use]
+    pub fn writers(&self) -> [u32; WRITERS] {
+        if self.by() == Some(By::Shared) {
+            let (words, _) = self.header.comm.as_chunks::<4>();
+            std::array::from_fn(|at| u32::from_le_bytes(words[at]))
+        } else {
+            [0; WRITERS]
+        }
     }
 
     /// `dev->name`, without the NUL byte.
@@ -134,6 +164,17 @@ impl<'ring> Frame<'ring> {
     #[must_use]
     pub fn flags(&self) -> Flags {
         Flags(self.header.flags)
+    }
+}
+
+/// Whether this says that the process named beside it sent a frame. A record without a claim names
+/// what was current, and that is its sender unless it was interrupted.
+#[must_use]
+pub fn is_process(by: Option<By>, context: Context) -> bool {
+    match by {
+        Some(By::Task | By::Socket) => true,
+        Some(By::Kernel | By::Shared | By::Unknown) => false,
+        None => context == Context::Task,
     }
 }
 

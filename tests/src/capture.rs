@@ -82,6 +82,7 @@ impl Packet {
                 ports: (tcp.source_port(), tcp.destination_port()),
                 sequence: tcp.sequence_number(),
                 payload: tcp.payload(),
+                fin: tcp.fin(),
             }),
             _ => None,
         }
@@ -101,6 +102,7 @@ impl Packet {
             ports: (port(0)?, port(2)?),
             sequence: u32::from_be_bytes(*tcp.get(4..)?.first_chunk()?),
             payload: tcp.get(usize::from(*tcp.get(12)? >> 4) * 4..)?,
+            fin: *tcp.get(13)? & 1 != 0,
         })
     }
 }
@@ -114,6 +116,8 @@ pub struct Segment<'a> {
     pub sequence: u32,
     /// Its bytes.
     pub payload: &'a [u8],
+    /// Whether it ends the stream.
+    pub fin: bool,
 }
 
 /// A file of skbcap's.

@@ -105,7 +105,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     };
     let mut loader = loader.wait();
     let net = hook == Hook::Kprobe && preflight.has_queue_tracepoint();
-    let types = (hook != Hook::Kprobe || net).then(background::types);
+    let types = Some(background::types());
     setup::explore(&mut preflight, ways()?, &mut loader)?;
     let facts = Facts::of(preflight, config.btf.is_none())?;
     debug(&|| match &facts.page_bases {
@@ -130,6 +130,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             geometry.usable_bytes()
         )
     });
+    // Tests take it away.
+    let attribution = std::env::var_os("SKBCAP_ATTRIBUTION").is_none_or(|wish| wish != "none");
     let options = Options {
         hook,
         net,
@@ -139,6 +141,9 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         interfaces,
         filter,
         layout: facts.layout,
+        sockets: attribution
+            .then(|| facts.sockets.as_ref().ok().copied())
+            .flatten(),
         kfuncs: facts.kfuncs,
         words: facts.words(),
         online: facts.online.iter().copied().collect(),
@@ -163,9 +168,25 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         }
     }
 
+    let lowered = match &facts.sockets {
+        Ok(_) => kernel.watch_sockets(),
+        Err(why) => vec![format!("it is not told who sent a frame: {why}")],
+    };
+    debug(&|| "sockets are watched, and those that there are were looked for".to_owned());
+    for why in &lowered {
+        debug(&|| why.clone());
+    }
+
     // From here on only the output's own name can be wrong: a file is emptied no sooner.
     let cut = cut_text(hook, kernel.copies_by_itself(), &facts);
-    let origin = origin(config, hook, netns.as_ref(), &facts, cut.as_deref());
+    let origin = origin(
+        config,
+        hook,
+        netns.as_ref(),
+        &facts,
+        cut.as_deref(),
+        &lowered,
+    );
     let mut clock = ClockWatch::new().context("cannot watch the clock")?;
     let recorder = recorder(config, hook, &origin, clock.offset().offset_ns)?;
     let start_ns = monotonic_ns().saturating_add_signed(clock.offset().offset_ns);

@@ -4,8 +4,6 @@
 
 use std::collections::HashMap;
 
-use skbcap_common::Context;
-
 use crate::decode::Frame;
 use crate::escape::escape_into;
 
@@ -23,7 +21,7 @@ pub(super) struct Talkers {
 impl Talkers {
     /// Counts a frame.
     pub(super) fn see(&mut self, frame: &Frame<'_>) {
-        if frame.context() != Context::Task {
+        if !frame.is_of_process() {
             self.others += 1;
             return;
         }
@@ -50,7 +48,7 @@ impl Talkers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skbcap_common::RecordHeader;
+    use skbcap_common::{Context, RecordHeader};
     use zerocopy::FromZeros;
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use skbcap_common::{Hook, config::Layout};
+use skbcap_common::{Hook, config::Layout, owner::Sockets};
 
 use super::interfaces_text;
 use crate::{
@@ -17,11 +17,12 @@ use crate::{
         btf::Btf,
         cpu_words::{self, AllCpuWords, CpuWords},
         kfuncs::{self, Kfuncs},
+        layout::LayoutError,
         load,
         netns::{self, Namespace},
         page_base::{NotFound, PageBases, Ways},
         preflight::{Preflight, Types},
-        setup,
+        setup, sockets,
     },
     output::Origin,
 };
@@ -83,6 +84,7 @@ pub(super) fn check(
 pub(super) struct Facts {
     pub(super) btf: Btf,
     pub(super) layout: Layout,
+    pub(super) sockets: Result<Sockets, LayoutError>,
     pub(super) kfuncs: Option<Kfuncs>,
     pub(super) page_bases: Result<PageBases, NotFound>,
     pub(super) cpu_words: Result<AllCpuWords, cpu_words::Unknown>,
@@ -111,9 +113,11 @@ impl Facts {
         } else {
             None
         };
+        let sockets = sockets::sockets(&btf);
         Ok(Self {
             btf,
             layout,
+            sockets,
             kfuncs,
             page_bases,
             cpu_words: preflight.cpu_words.context("the CPUs were not asked")?,
@@ -165,6 +169,7 @@ pub(super) fn origin(
     netns: Option<&Namespace>,
     facts: &Facts,
     cut: Option<&str>,
+    lowered: &[String],
 ) -> Origin {
     let system = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
@@ -183,6 +188,7 @@ pub(super) fn origin(
     if let Err(why) = &facts.cpu_words {
         comments.push(format!("ctx is unknown on this kernel: {why}"));
     }
+    comments.extend(lowered.iter().cloned());
     Origin {
         hardware: text(system.machine()),
         os: format!("{} {}", text(system.sysname()), text(system.release())),

@@ -269,7 +269,7 @@ impl Structure<'_> {
 }
 
 /// A field's offset in bytes, once it is whole bytes, of that size, aligned, and within `window`.
-fn check(
+pub(super) fn check(
     structure: &'static str,
     field: &'static str,
     member: Member,

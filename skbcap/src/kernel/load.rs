@@ -18,6 +18,7 @@ use skbcap_common::{
     config::{Layout, MAX_INTERFACES, Types},
     head,
     note::NOTES,
+    owner::{OWNERS, Sockets},
 };
 use zerocopy::IntoBytes;
 
@@ -30,6 +31,7 @@ use super::{
     missed::{self, Misses},
     object::{self, ObjectError},
     refused::ProgramRefused,
+    watch::Watch,
 };
 use crate::{filter::ebpf::Function, geometry::Geometry};
 
@@ -100,6 +102,8 @@ pub struct Options {
     pub filter: Option<Function>,
     /// Where things lie in this kernel, the page bases included where they are known.
     pub layout: Layout,
+    /// Where things lie in its sockets; `None`: no claim is made about any frame.
+    pub sockets: Option<Sockets>,
     /// The kernel's functions for programs, where it has them.
     pub kfuncs: Option<Kfuncs>,
     /// For each possible CPU, where it keeps the words that the programs look at.
@@ -148,6 +152,7 @@ pub struct Kernel {
     parts: Vec<Part>,
     doorbell: RingBuf<MapData>,
     misses: Option<Misses>,
+    watch: Option<Watch>,
 }
 
 impl Kernel {
@@ -195,6 +200,7 @@ impl Kernel {
             .map_max_entries(head::MAP, heads)
             .map_max_entries("NOTES", notes)
             .map_max_entries("SOCKETS", notes)
+            .map_max_entries("OWNERS", options.sockets.map_or(1, |_| OWNERS))
             .map_max_entries("SEGMENTS", division.segments() as u32)
             .load(&bytes)
             .map_err(|error| LoadError::Maps(Box::new(error)))?;
@@ -207,6 +213,7 @@ impl Kernel {
             parts: Vec::new(),
             doorbell,
             misses: None,
+            watch: None,
         };
         let parts: &[Part] = match (options.hook, options.net) {
             (Hook::Kprobe | Hook::Net, true) => &[KPROBE, NET],
@@ -214,7 +221,8 @@ impl Kernel {
             (Hook::Queue, _) => &[QUEUE],
             (Hook::Xmit, _) => &[XMIT, NOTE],
         };
-        let btf = if parts.iter().any(|part| part.place != FUNCTION) {
+        let by_types = parts.iter().any(|part| part.place != FUNCTION);
+        let btf = if by_types || options.sockets.is_some() {
             Some(types.unwrap_or_else(background::types).wait()?)
         } else {
             None
@@ -242,6 +250,9 @@ impl Kernel {
         if parts.len() > 1 && kernel.parts.iter().all(is_fastest) {
             maps.defer();
         }
+        if options.sockets.is_some() {
+            kernel.watch = btf.map(|btf| Watch::load(&mut kernel.ebpf, btf));
+        }
         Ok((kernel, maps))
     }
 
@@ -250,6 +261,16 @@ impl Kernel {
             (Loaded::Kprobe(program), _) => program.load(),
             (Loaded::Tracepoint(program), Some(btf)) => program.load(part.place, btf),
             (Loaded::Tracepoint(_), None) => unreachable!("read for any tracepoint"),
+        }
+    }
+
+    /// Attaches the programs that watch sockets, and has them find the sockets that there are. To be
+    /// called before [`Kernel::attach`]. What does not work lowers the attribution only: why, in
+    /// words.
+    pub fn watch_sockets(&mut self) -> Vec<String> {
+        match self.watch.take() {
+            Some(watch) => watch.start(&mut self.ebpf),
+            None => Vec::new(),
         }
     }
 
@@ -419,5 +440,6 @@ fn config(options: &Options) -> Config {
         types: options
             .kfuncs
             .map_or_else(Types::default, |kfuncs| kfuncs.types),
+        sockets: options.sockets.unwrap_or_default(),
     }
 }

@@ -22,3 +22,5 @@ pub mod peek;
 pub mod preflight;
 pub mod refused;
 pub mod setup;
+pub mod sockets;
+mod watch;

@@ -44,6 +44,7 @@ const TOLD: u32 = Flags::CUT_UNREADABLE
     .union(Flags::CUT_BOUND)
     .union(Flags::NOTED_SKB)
     .union(Flags::NOTED_SOCKET)
+    .union(Flags::BY)
     .0;
 const _: () = assert!(TOLD & SUPER_FRAME == 0);
 

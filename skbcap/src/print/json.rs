@@ -8,6 +8,7 @@ use super::bytes::Bytes;
 use super::packet;
 use super::style::Detail;
 use super::{Direction, Line};
+use crate::annotation::by_word;
 use crate::escape::escape_into;
 use crate::json::string;
 use crate::link_type;
@@ -42,6 +43,17 @@ pub(super) fn write(out: &mut impl Write, line: &Line<'_>, with_data: bool) -> i
             out,
             ", \"pid\": {pid}, \"tgid\": {tgid}, \"ctx\": \"{context}\""
         )?;
+        if let Some(by) = sender.by {
+            write!(out, ", \"by\": \"{}\"", by_word(by))?;
+        }
+        let writers = sender.writers.iter().take_while(|&&writer| writer != 0);
+        for (at, writer) in writers.clone().enumerate() {
+            let before = if at == 0 { ", \"writers\": [" } else { ", " };
+            write!(out, "{before}{writer}")?;
+        }
+        if writers.count() > 0 {
+            out.write_all(b"]")?;
+        }
     }
     out.write_all(b", \"link_type\": ")?;
     string(out, link_type::name(line.link_type))?;

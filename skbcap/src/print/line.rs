@@ -5,13 +5,13 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use skbcap_common::Context;
+use skbcap_common::{By, Context, owner::WRITERS};
 
 use super::bytes::Bytes;
 use super::style::{Style, TimeStyle};
 use super::{dump, json, packet};
 use crate::annotation::Annotation;
-use crate::decode::Frame;
+use crate::decode::{Frame, is_process};
 use crate::escape::escape_into;
 use crate::pcapng::LinkType;
 
@@ -57,6 +57,10 @@ pub struct Sender<'a> {
     pub tgid: u32,
     /// What the CPU was doing.
     pub context: Context,
+    /// Who sent it; `None` where that was not asked.
+    pub by: Option<By>,
+    /// Under [`By::Shared`], one of these did; 0 behind the last.
+    pub writers: [u32; WRITERS],
 }
 
 impl<'a> Line<'a> {
@@ -72,6 +76,8 @@ impl<'a> Line<'a> {
                 pid: frame.header.pid,
                 tgid: frame.header.tgid,
                 context: frame.context(),
+                by: frame.by(),
+                writers: frame.writers(),
             }),
             data: frame.data,
             wire_len: frame.header.len,
@@ -87,6 +93,8 @@ impl<'a> From<&'a Annotation<Vec<u8>>> for Sender<'a> {
             pid: annotation.pid,
             tgid: annotation.tgid,
             context: annotation.context,
+            by: annotation.by,
+            writers: annotation.writers,
         }
     }
 }
@@ -136,10 +144,13 @@ impl Printer {
     /// and its bytes below it, where the style asks for them. Times are in microseconds, cut and
     /// not rounded. What is not known is left out.
     ///
-    /// The sender is what `current` held, `comm[tgid]`, where a task was at work. In an interrupt
-    /// `current` is merely whom it came upon, so that is what the line says:
-    /// `(softirq on chronyd[1058])`, or `(softirq)` where it came upon the idle task. Where the
-    /// kernel could not be asked for the context, it is `(perhaps chronyd[1058])`.
+    /// Who sent it is `comm[tgid]` where that could be shown, whoever was running; else `(kernel)`,
+    /// `(one of 12, 34)` for a shared socket, `(perhaps comm[tgid])` or `(unknown)`.
+    ///
+    /// Where a record makes no claim, the sender is what `current` held, `comm[tgid]`, where a task
+    /// was at work. In an interrupt `current` is merely whom it came upon, so that is what the line
+    /// says: `(softirq on chronyd[1058])`, or `(softirq)` where it came upon the idle task. Where
+    /// the kernel could not be asked for the context, it is `(perhaps chronyd[1058])`.
     ///
     /// # Errors
     ///
@@ -166,10 +177,10 @@ impl Printer {
         if let Some(sender) = &line.sender {
             let text = sender_text(sender);
             let width = self.width(1, &text);
-            match (self.style.colour, sender.context) {
+            match (self.style.colour, is_process(sender.by, sender.context)) {
                 (false, _) => write!(out, "{text:width$} ")?,
-                (true, Context::Task) => write!(out, "\x1b[1;36m{text:width$}\x1b[m ")?,
-                (true, _) => write!(out, "\x1b[2m{text:width$}\x1b[m ")?,
+                (true, true) => write!(out, "\x1b[1;36m{text:width$}\x1b[m ")?,
+                (true, false) => write!(out, "\x1b[2m{text:width$}\x1b[m ")?,
             }
         }
         let bytes = Bytes::new(line.data, line.wire_len as usize);
@@ -279,6 +290,19 @@ const NANOS: u64 = 1_000_000_000;
 fn sender_text(sender: &Sender<'_>) -> String {
     let tgid = sender.tgid;
     let comm = escaped(sender.comm);
+    match sender.by {
+        Some(By::Task | By::Socket) => return format!("{comm}[{tgid}]"),
+        Some(By::Kernel) if tgid == 0 => return "(kernel)".into(),
+        Some(By::Kernel) => return format!("(kernel: {comm}[{tgid}])"),
+        Some(By::Unknown) if tgid == 0 => return "(unknown)".into(),
+        Some(By::Unknown) => return format!("(perhaps {comm}[{tgid}])"),
+        Some(By::Shared) => {
+            let writers = sender.writers.iter().take_while(|&&writer| writer != 0);
+            let writers: Vec<String> = writers.map(u32::to_string).collect();
+            return format!("(one of {})", writers.join(", "));
+        }
+        None => {}
+    }
     let interrupt = match sender.context {
         Context::Task => return format!("{comm}[{tgid}]"),
         Context::Unknown => return format!("(perhaps {comm}[{tgid}])"),

@@ -3,7 +3,7 @@
 use etherparse::{PacketBuilder, TcpHeader};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use skbcap_common::{Context, RecordHeader};
+use skbcap_common::{By, Context, Flags, RecordHeader};
 use zerocopy::FromZeros;
 
 use super::{Detail, Direction, Dump, DumpForm, Line, Printer, Sender, Style, TimeStyle};
@@ -108,6 +108,8 @@ fn columns_do_not_dance() {
                 pid: 8,
                 tgid: 7,
                 context,
+                by: None,
+                writers: [0; 4],
             }),
             data: &frame,
             wire_len: 90,
@@ -171,6 +173,24 @@ fn an_object_for_each_frame() {
          \"link_type\": \"ethernet\", \"len\": 90, \"captured\": 90, \"packet\": \
          \"IP 192.168.178.24.51207 > 192.168.178.1.123: UDP, length 48\"}\n"
     );
+
+    let header = RecordHeader {
+        flags: Flags::of_by(By::Shared).0,
+        tgid: 0,
+        comm: *b"\x0c\0\0\0\x22\0\0\0\0\0\0\0\0\0\0\0",
+        ..header
+    };
+    let frame = Frame {
+        header: &header,
+        ..frame
+    };
+    let mut out = Vec::new();
+    let line = Line::of(&frame, LinkType(ETHERNET), 0);
+    printer.write(&mut out, &line).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let sender = "\"comm\": \"\", \"pid\": 0, \"tgid\": 0, \"ctx\": \"task\", \
+                  \"by\": \"shared\", \"writers\": [12, 34], \"link_type\"";
+    assert!(text.contains(sender), "{text}");
 }
 
 #[test]
@@ -190,6 +210,34 @@ fn an_interrupt_names_nobody_as_the_sender() {
     assert_eq!(sender(Context::Hardirq, 7), "(hardirq on chronyd[7])");
     assert_eq!(sender(Context::Softirq, 0), "(softirq)");
     assert_eq!(sender(Context::Unknown, 7), "(perhaps chronyd[7])");
+}
+
+#[test]
+fn a_claim_is_told_by_what_it_is_worth() {
+    let sender = |by: By, context: Context, tgid| {
+        let mut header = RecordHeader {
+            context: context as u8,
+            flags: Flags::of_by(by).0,
+            tgid,
+            ..header(90)
+        };
+        if by == By::Shared {
+            header.comm = *b"\x0c\0\0\0\x22\0\0\0\0\0\0\0\0\0\0\0";
+        }
+        let line = line(&header, &ntp(), ETHERNET);
+        let (_, rest) = line.split_once(" Out ").unwrap();
+        rest.split_once(" IP ").unwrap().0.to_owned()
+    };
+    assert_eq!(sender(By::Task, Context::Task, 7), "chronyd[7]");
+    assert_eq!(sender(By::Socket, Context::Softirq, 7), "chronyd[7]");
+    assert_eq!(sender(By::Kernel, Context::Softirq, 0), "(kernel)");
+    assert_eq!(sender(By::Kernel, Context::Task, 7), "(kernel: chronyd[7])");
+    assert_eq!(sender(By::Shared, Context::Softirq, 0), "(one of 12, 34)");
+    assert_eq!(sender(By::Unknown, Context::Softirq, 0), "(unknown)");
+    assert_eq!(
+        sender(By::Unknown, Context::Task, 7),
+        "(perhaps chronyd[7])"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `cargo xtask vm`: the guest tests on every kernel, in virtual machines.
 //! This file owns the order of things: build, plan, boot, tell.
 
+mod attribution;
 mod cost;
 mod cpio;
 mod exactness;
@@ -141,6 +142,10 @@ fn run(cache: &Cache, options: &Options, programs: &Programs, tests: Vec<Test>) 
     }
     // What guests measured is also what the document says.
     if let Err(error) = exactness::check(&dirs, &names) {
+        println!("FAILED: {error:#}");
+        count.failed += 1;
+    }
+    if let Err(error) = attribution::check(&dirs) {
         println!("FAILED: {error:#}");
         count.failed += 1;
     }

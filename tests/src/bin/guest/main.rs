@@ -33,6 +33,7 @@ mod stress;
 mod stress_machine;
 mod tcp;
 mod udp;
+mod who;
 mod write_cost;
 mod xmit;
 
@@ -112,6 +113,7 @@ const TESTS: &[Test] = &[
         missed::missed_map_calls,
     ),
     ("xmit_senders", "seconds=180", xmit::xmit_senders),
+    ("who_sent_it", "seconds=300", who::who_sent_it),
     ("pipe", "seconds=180", life::pipe),
     ("idle", "seconds=180", life::idle),
     ("disk_full", "seconds=180", life::disk_full),

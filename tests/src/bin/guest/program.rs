@@ -66,6 +66,11 @@ impl Program {
         })
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it wrote to standard output so far.
     pub(crate) fn stdout(&self) -> Result<String> {
         Ok(fs::read_to_string(&self.stdout)?)

@@ -1,0 +1,310 @@
+//! The socket -> process map, and those who fill it: programs at the functions by which sockets are
+//! created, accepted, connected, written to and released.
+//!
+//! Owns [`OWNERS`]. A socket's entry goes when the socket does, before its address can be another's.
+//! Entries are written without a lock: two first writes to one socket by two processes within the
+//! same nanoseconds may leave one of them out until it writes again.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel},
+    macros::map,
+    maps::LruHashMap,
+};
+use skbcap_common::owner::{Owner, kind};
+
+use crate::{
+    config::config,
+    identity,
+    source::{ByAddress, Fields, Source},
+};
+
+/// What is known of a socket, by its address. The loader sets the number of entries.
+#[map]
+pub(crate) static OWNERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(1, 0);
+
+/// include/linux/socket.h
+const AF_UNIX: u16 = 1;
+/// include/linux/net.h
+const SOCK_DGRAM: u16 = 2;
+const SOCK_RAW: u16 = 3;
+const SOCK_PACKET: u16 = 10;
+/// include/linux/sched.h
+const PF_KTHREAD: u32 = 0x0020_0000;
+/// Works for an io_uring of some process; up to 5.11 as a kernel thread.
+const PF_IO_WORKER: u32 = 0x10;
+/// include/uapi/linux/stat.h
+const S_IFMT: u16 = 0o170_000;
+const S_IFSOCK: u16 = 0o140_000;
+
+/// The `struct sock` of a `struct socket`.
+#[inline(always)]
+pub(crate) fn sk(socket: *const u8) -> u64 {
+    Fields::typed(socket as u64).at(config!(sockets.socket_sk))
+}
+
+/// The bits of [`kind`] that a socket of this `sk_type` has.
+#[inline(always)]
+fn kind_of(socket_type: u16) -> u32 {
+    match socket_type {
+        SOCK_DGRAM | SOCK_RAW | SOCK_PACKET => 0,
+        _ => kind::STREAM,
+    }
+}
+
+/// Whether the current task is a kernel thread.
+#[inline(always)]
+pub(crate) fn is_kernel_thread<S: Source>() -> bool {
+    current_flags::<S>() & PF_KTHREAD != 0
+}
+
+/// `current->flags`.
+#[inline(always)]
+fn current_flags<S: Source>() -> u32 {
+    // SAFETY: none is needed for the helper.
+    let task = unsafe { bpf_get_current_task() };
+    S::word32(task + u64::from(config!(sockets.task_flags)))
+}
+
+/// A task's name, to `to`.
+///
+/// # Safety
+///
+/// `to` can be written to.
+#[inline(always)]
+unsafe fn comm(to: *mut [u64; 2], task: u64) {
+    // SAFETY: the caller's promise; 16 bytes are written, zeros on a fault.
+    unsafe {
+        let from = task + u64::from(config!(layout.task_comm));
+        bpf_probe_read_kernel(to.cast(), 16, from as *const _);
+    }
+}
+
+/// A socket's entry with the current thread as its owner, nobody having written yet.
+#[inline(always)]
+fn current(kind: u32) -> Owner {
+    let ids = identity::pid_tgid();
+    let mut owner = Owner {
+        tgid: (ids >> 32) as u32,
+        pid: ids as u32,
+        kind,
+        ..Owner::default()
+    };
+    // SAFETY: `owner` is this program's; none is needed for the helper.
+    unsafe { comm(&raw mut owner.comm, bpf_get_current_task()) };
+    owner
+}
+
+/// The socket at `sk` is new, by the current task: created, or accepted.
+#[inline(always)]
+pub(crate) fn created(sk: u64, by_kernel: bool) {
+    let fields = Fields::typed(sk);
+    if fields.at::<u16>(config!(sockets.family)) == AF_UNIX {
+        return;
+    }
+    let mut kind = kind::KNOWN | kind_of(fields.at(config!(sockets.kind)));
+    let flags = current_flags::<ByAddress>();
+    if by_kernel {
+        kind |= kind::KERNEL;
+    } else if flags & PF_KTHREAD != 0 {
+        kind |= if flags & PF_IO_WORKER == 0 {
+            kind::KERNEL
+        } else {
+            kind::BY_THREAD
+        };
+    }
+    let _ = OWNERS.insert(sk, current(kind), 0);
+}
+
+/// The socket at `sk` is new, by a peer's connecting to the one at `listener`.
+#[inline(always)]
+pub(crate) fn cloned(sk: u64, listener: u64) {
+    let Some(of_listener) = OWNERS.get_ptr(listener) else {
+        // What was known of a socket at this address is not true of this one.
+        let _ = OWNERS.remove(sk);
+        return;
+    };
+    // SAFETY: a whole map value.
+    let mut owner = unsafe { *of_listener };
+    owner.kind |= kind::KNOWN;
+    owner.writers = [0; 4];
+    owner.task = 0;
+    let _ = OWNERS.insert(sk, owner, 0);
+}
+
+/// The current task connects the socket at `sk`.
+#[inline(always)]
+pub(crate) fn connects(sk: u64) {
+    if Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
+        return;
+    }
+    let Some(owner) = OWNERS.get_ptr_mut(sk) else {
+        return;
+    };
+    let new = current(0);
+    // SAFETY: a whole map value.
+    unsafe {
+        if (*owner).writers[0] == 0 && (*owner).kind & kind::KERNEL == 0 {
+            (*owner).comm = new.comm;
+            (*owner).tgid = new.tgid;
+            (*owner).pid = new.pid;
+        }
+    }
+}
+
+/// The current task writes to the socket at `sk`.
+#[inline(always)]
+pub(crate) fn written(sk: u64) {
+    let fields = Fields::typed(sk);
+    if fields.at::<u16>(config!(sockets.family)) == AF_UNIX {
+        return;
+    }
+    // SAFETY: none is needed for the helper.
+    let task = unsafe { bpf_get_current_task() };
+    let ids = identity::pid_tgid();
+    let (tgid, pid) = ((ids >> 32) as u32, ids as u32);
+    let Some(owner) = OWNERS.get_ptr_mut(sk) else {
+        // Older than the capture, and not found at its start.
+        let mut new = current(kind_of(fields.at(config!(sockets.kind))));
+        if is_kernel_thread::<ByAddress>() {
+            new.kind |= kind::BY_THREAD;
+        }
+        new.writers[0] = tgid;
+        new.task = task;
+        let _ = OWNERS.insert(sk, new, 0);
+        return;
+    };
+    // SAFETY: a whole map value, for all of this block.
+    unsafe {
+        if (*owner).task == task && (*owner).pid == pid {
+            // It may have another name by now.
+            comm(&raw mut (*owner).comm, task);
+            return;
+        }
+        if (*owner).kind & kind::KERNEL != 0 {
+            return;
+        }
+        if is_kernel_thread::<ByAddress>() {
+            (*owner).kind |= kind::BY_THREAD;
+            return;
+        }
+        add_writer(owner, tgid);
+        comm(&raw mut (*owner).comm, task);
+        (*owner).tgid = tgid;
+        (*owner).pid = pid;
+        (*owner).task = task;
+    }
+}
+
+/// Puts a process among the writers of a socket.
+///
+/// # Safety
+///
+/// `owner` is a whole map value.
+#[inline(always)]
+unsafe fn add_writer(owner: *mut Owner, tgid: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if put_writer(&raw mut (*owner).writers[0], tgid)
+            || put_writer(&raw mut (*owner).writers[1], tgid)
+            || put_writer(&raw mut (*owner).writers[2], tgid)
+            || put_writer(&raw mut (*owner).writers[3], tgid)
+        {
+            return;
+        }
+        (*owner).kind |= kind::CROWD;
+    }
+}
+
+/// Whether the process stands at this place now.
+///
+/// # Safety
+///
+/// `place` can be written to.
+#[inline(always)]
+unsafe fn put_writer(place: *mut u32, tgid: u32) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let there = core::ptr::read_volatile(place);
+        if there == 0 {
+            core::ptr::write_volatile(place, tgid);
+        }
+        there == 0 || there == tgid
+    }
+}
+
+/// The socket at `sk` is no more.
+#[inline(always)]
+pub(crate) fn released(sk: u64) {
+    let _ = OWNERS.remove(sk);
+}
+
+/// `struct bpf_iter__task_file` (kernel/bpf/task_iter.c@5.10).
+#[repr(C)]
+pub(crate) struct TaskFile {
+    _meta: *const u8,
+    task: *const u8,
+    _fd: u32,
+    file: *const u8,
+}
+
+/// A task has a file: if that is a socket, the task holds it, and may have written to it.
+///
+/// # Safety
+///
+/// `context` is what the kernel's iterator gave.
+#[inline(always)]
+pub(crate) unsafe fn holds(context: *const TaskFile) {
+    // SAFETY: the caller's promise; the verifier wants both to be asked for null.
+    let (task, file) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*context).task),
+            core::ptr::read_volatile(&raw const (*context).file),
+        )
+    };
+    if task.is_null() || file.is_null() {
+        return;
+    }
+    let (task, file) = (Fields::typed(task as u64), Fields::typed(file as u64));
+    let inode: u64 = file.at(config!(sockets.file_inode));
+    if Fields::typed(inode).at::<u16>(config!(sockets.inode_mode)) & S_IFMT != S_IFSOCK {
+        return;
+    }
+    let failed = &mut 0;
+    let socket: u64 = file.at(config!(sockets.file_private));
+    // SAFETY: all of these are integers.
+    let (sk, family, socket_type, flags) = unsafe {
+        let sk: u64 = ByAddress::at(socket, config!(sockets.socket_sk), failed);
+        let family: u16 = ByAddress::at(sk, config!(sockets.family), failed);
+        let socket_type: u16 = ByAddress::at(sk, config!(sockets.kind), failed);
+        let flags: u32 = task.at(config!(sockets.task_flags));
+        (sk, family, socket_type, flags)
+    };
+    if *failed != 0 || sk == 0 || family == AF_UNIX || flags & PF_KTHREAD != 0 {
+        return;
+    }
+    let tgid: u32 = task.at(config!(sockets.task_tgid));
+    if let Some(owner) = OWNERS.get_ptr_mut(sk) {
+        // SAFETY: a whole map value.
+        unsafe {
+            // Who holds one that was born under our eyes will be seen when it writes.
+            if (*owner).kind & (kind::KNOWN | kind::FOUND) != kind::KNOWN {
+                add_writer(owner, tgid);
+                (*owner).kind |= kind::KNOWN | kind::FOUND;
+            }
+        }
+        return;
+    }
+    let leader = Fields::typed(task.at(config!(sockets.task_leader)));
+    let owner = Owner {
+        writers: [tgid, 0, 0, 0],
+        comm: leader.at(config!(layout.task_comm)),
+        tgid,
+        pid: tgid,
+        task: 0,
+        kind: kind::KNOWN | kind::FOUND | kind_of(socket_type),
+        reserved: 0,
+    };
+    // Unless it was written to meanwhile.
+    let _ = OWNERS.insert(sk, owner, BPF_NOEXIST.into());
+}

@@ -1,0 +1,181 @@
+//! The programs that watch sockets: whose each is.
+//!
+//! None of them is needed to capture. Where one is refused that the claims rest on, none is
+//! attached: a socket whose writers are not all known is nobody's.
+
+use std::io::{self, Read};
+
+use aya::{
+    Btf, Ebpf,
+    programs::{FEntry, Iter, ProgramError},
+};
+
+use super::refused::ProgramRefused;
+
+/// A program of the object, and the function that it belongs to.
+struct Watcher {
+    program: &'static str,
+    function: &'static str,
+    /// Whether there is a claim without it, where the kernel has the function.
+    needed: bool,
+}
+
+const WATCHERS: [Watcher; 7] = [
+    // First, so that no entry is left over.
+    Watcher {
+        program: "socket_released",
+        function: "security_sk_free",
+        needed: true,
+    },
+    Watcher {
+        program: "socket_written",
+        function: "security_socket_sendmsg",
+        needed: true,
+    },
+    // Gone since 6.5, when its callers began to write as all others do.
+    Watcher {
+        program: "socket_paged",
+        function: PAGED,
+        needed: true,
+    },
+    Watcher {
+        program: "socket_created",
+        function: "security_socket_post_create",
+        needed: true,
+    },
+    Watcher {
+        program: "socket_cloned",
+        function: "security_inet_csk_clone",
+        needed: true,
+    },
+    Watcher {
+        program: "socket_accepted",
+        function: "security_sock_graft",
+        needed: true,
+    },
+    Watcher {
+        program: "socket_connects",
+        function: "security_socket_connect",
+        needed: false,
+    },
+];
+
+const PAGED: &str = "inet_sendpage";
+/// The program for the kernel's iterator of that name.
+const FOUND: (&str, &str) = ("socket_found", "task_file");
+
+/// The programs, loaded as far as the kernel takes them.
+#[derive(Debug)]
+pub(super) struct Watch {
+    loaded: Vec<&'static str>,
+    finds: bool,
+    /// Why no socket is watched.
+    fatal: Option<String>,
+    refused: Vec<String>,
+}
+
+impl Watch {
+    /// Loads what the kernel takes.
+    pub(super) fn load(ebpf: &mut Ebpf, btf: &Btf) -> Self {
+        let mut this = Self {
+            loaded: Vec::new(),
+            finds: false,
+            fatal: None,
+            refused: Vec::new(),
+        };
+        for watcher in &WATCHERS {
+            let program = fentry(ebpf, watcher.program);
+            match program.load(watcher.function, btf) {
+                Ok(()) => this.loaded.push(watcher.program),
+                Err(ProgramError::Btf(_)) if watcher.function == PAGED => {}
+                Err(error) => {
+                    let why = in_words(ProgramRefused::new(watcher.function, error));
+                    if watcher.needed {
+                        this.fatal = Some(why);
+                        return this;
+                    }
+                    this.refused.push(why);
+                }
+            }
+        }
+        let found = iterator(ebpf).load(FOUND.1, btf);
+        match found {
+            Ok(()) => this.finds = true,
+            Err(error) => {
+                let error = ProgramRefused::new("the iterator task_file", error);
+                this.refused.push(older(&in_words(error)));
+            }
+        }
+        this
+    }
+
+    /// Attaches them, and reads the iterator to its end. What did not work, in words.
+    pub(super) fn start(self, ebpf: &mut Ebpf) -> Vec<String> {
+        let Self {
+            loaded,
+            finds,
+            fatal,
+            mut refused,
+        } = self;
+        if let Some(why) = fatal {
+            return vec![format!("no frame is said to be a process's: {why}")];
+        }
+        for (at, &program) in loaded.iter().enumerate() {
+            let Err(error) = fentry(ebpf, program).attach() else {
+                continue;
+            };
+            for &attached in &loaded[..at] {
+                // One that can't be taken off again only fills a map that nobody believes.
+                let _ = fentry(ebpf, attached).unload();
+            }
+            return vec![format!(
+                "no frame is said to be a process's: {program} can't be attached: {}",
+                in_words(error)
+            )];
+        }
+        if finds && let Err(error) = find(ebpf) {
+            refused.push(older(&in_words(error)));
+        }
+        refused
+    }
+}
+
+/// Has the iterator look at every file of every task.
+fn find(ebpf: &mut Ebpf) -> Result<(), anyhow::Error> {
+    let program = iterator(ebpf);
+    let link = program.attach()?;
+    let mut file = program.take_link(link)?.into_file()?;
+    // The program writes nothing; one read does some of the work.
+    let mut nothing = [0; 64];
+    loop {
+        match file.read(&mut nothing) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                ) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// An error and all that it comes from, in one line.
+fn in_words(error: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", error.into())
+}
+
+fn older(why: &str) -> String {
+    format!("frames of sockets older than the capture are nobody's: {why}")
+}
+
+fn fentry<'e>(ebpf: &'e mut Ebpf, name: &str) -> &'e mut FEntry {
+    let program = ebpf.program_mut(name).expect("a program of the object");
+    program.try_into().expect("an fentry in the object")
+}
+
+fn iterator(ebpf: &mut Ebpf) -> &mut Iter {
+    let program = ebpf.program_mut(FOUND.0).expect("a program of the object");
+    program.try_into().expect("an iterator in the object")
+}
