@@ -173,12 +173,7 @@ pub(crate) unsafe fn copy<S: Source>(
 ///
 /// As [`copy`].
 #[inline(always)]
-unsafe fn copy_whole<S: Source>(
-    to: *mut u8,
-    skb: &Skb,
-    plan: &Plan,
-    most: u64,
-) -> Option<Copied> {
+unsafe fn copy_whole<S: Source>(to: *mut u8, skb: &Skb, plan: &Plan, most: u64) -> Option<Copied> {
     let mut flags = Flags::default();
     let (mut from, mut at) = (0, 0);
     if let Some(tag) = plan.tag {

@@ -13,6 +13,7 @@ mod expression;
 mod filter;
 mod identity;
 mod kfunc;
+mod last;
 mod maps;
 mod marks;
 mod memory;
@@ -156,7 +157,15 @@ fn socket_connects(ctx: FEntryContext) -> i32 {
 #[fentry(function = "security_socket_sendmsg")]
 fn socket_written(ctx: FEntryContext) -> i32 {
     let socket: *const u8 = ctx.arg(0);
-    owners::written(owners::sk(socket));
+    owners::written::<ByAddress>(owners::sk(socket));
+    0
+}
+
+/// The same from Linux 6.2 on.
+#[fentry(function = "security_socket_sendmsg")]
+fn socket_written_cast(ctx: FEntryContext) -> i32 {
+    let socket: *const u8 = ctx.arg(0);
+    owners::written::<ByCast>(owners::sk(socket));
     0
 }
 
@@ -164,7 +173,7 @@ fn socket_written(ctx: FEntryContext) -> i32 {
 #[fentry(function = "inet_sendpage")]
 fn socket_paged(ctx: FEntryContext) -> i32 {
     let socket: *const u8 = ctx.arg(0);
-    owners::written(owners::sk(socket));
+    owners::written::<ByAddress>(owners::sk(socket));
     0
 }
 

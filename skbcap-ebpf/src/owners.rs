@@ -15,7 +15,7 @@ use skbcap_common::owner::{Owner, kind};
 
 use crate::{
     config::config,
-    identity,
+    identity, last,
     source::{ByAddress, Fields, Source},
 };
 
@@ -114,6 +114,7 @@ pub(crate) fn created(sk: u64, by_kernel: bool) {
         };
     }
     let _ = OWNERS.insert(sk, current(kind), 0);
+    last::end_generation(last::address(sk));
 }
 
 /// The socket at `sk` is new, by a peer's connecting to the one at `listener`.
@@ -121,7 +122,7 @@ pub(crate) fn created(sk: u64, by_kernel: bool) {
 pub(crate) fn cloned(sk: u64, listener: u64) {
     let Some(of_listener) = OWNERS.get_ptr(listener) else {
         // What was known of a socket at this address is not true of this one.
-        let _ = OWNERS.remove(sk);
+        released(sk);
         return;
     };
     // SAFETY: a whole map value.
@@ -130,6 +131,7 @@ pub(crate) fn cloned(sk: u64, listener: u64) {
     owner.writers = [0; 4];
     owner.task = 0;
     let _ = OWNERS.insert(sk, owner, 0);
+    last::end_generation(last::address(sk));
 }
 
 /// The current task connects the socket at `sk`.
@@ -154,45 +156,95 @@ pub(crate) fn connects(sk: u64) {
 
 /// The current task writes to the socket at `sk`.
 #[inline(always)]
-pub(crate) fn written(sk: u64) {
-    let fields = Fields::typed(sk);
-    if fields.at::<u16>(config!(sockets.family)) == AF_UNIX {
+pub(crate) fn written<S: Source>(sk: u64) {
+    if Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
+    let ids = identity::pid_tgid();
+    let mut name = [0; 2];
+    // SAFETY: `name` is this program's.
+    unsafe { S::comm(&raw mut name) };
+    let address = last::address(sk);
+    let generation = last::generation(address);
+    let fingerprint = |generation| last::fingerprint(address, ids, name, generation);
+    if last::is(fingerprint(generation)) {
+        return;
+    }
+    let Write { is_news, is_sole } = put_write(sk, ids, name);
+    if is_news {
+        last::end_generation(address);
+    }
+    // Unless another CPU had something to say at the same time.
+    let next = generation + u64::from(is_news);
+    if is_sole && last::generation(address) == next {
+        last::remember(fingerprint(next));
+    }
+}
+
+/// What became of a write that was put down.
+struct Write {
+    /// It changed what was known of the socket.
+    is_news: bool,
+    /// What this thread now sends by this socket is its process's.
+    is_sole: bool,
+}
+
+impl Write {
+    const NEWS: Self = Self {
+        is_news: true,
+        is_sole: false,
+    };
+    const NO_NEWS: Self = Self {
+        is_news: false,
+        is_sole: false,
+    };
+}
+
+/// Puts down that the current thread, which is called `name`, writes to the socket at `sk`.
+#[inline(always)]
+fn put_write(sk: u64, ids: u64, name: [u64; 2]) -> Write {
     // SAFETY: none is needed for the helper.
     let task = unsafe { bpf_get_current_task() };
-    let ids = identity::pid_tgid();
     let (tgid, pid) = ((ids >> 32) as u32, ids as u32);
     let Some(owner) = OWNERS.get_ptr_mut(sk) else {
         // Older than the capture, and not found at its start.
-        let mut new = current(kind_of(fields.at(config!(sockets.kind))));
+        let mut new = current(kind_of(Fields::typed(sk).at(config!(sockets.kind))));
         if is_kernel_thread::<ByAddress>() {
             new.kind |= kind::BY_THREAD;
+        } else {
+            new.writers[0] = tgid;
+            new.task = task;
         }
-        new.writers[0] = tgid;
-        new.task = task;
         let _ = OWNERS.insert(sk, new, 0);
-        return;
+        return Write::NEWS;
     };
     // SAFETY: a whole map value, for all of this block.
     unsafe {
-        if (*owner).task == task && (*owner).pid == pid {
-            // It may have another name by now.
-            comm(&raw mut (*owner).comm, task);
-            return;
+        let is_last = (*owner).task == task && (*owner).pid == pid && (*owner).comm == name;
+        if !is_last {
+            if (*owner).kind & kind::KERNEL != 0 {
+                return Write::NO_NEWS;
+            }
+            if is_kernel_thread::<ByAddress>() {
+                (*owner).kind |= kind::BY_THREAD;
+                return Write::NEWS;
+            }
+            add_writer(owner, tgid);
+            (*owner).comm = name;
+            (*owner).tgid = tgid;
+            (*owner).pid = pid;
+            (*owner).task = task;
         }
-        if (*owner).kind & kind::KERNEL != 0 {
-            return;
+        // A datagram is its writer's, whoever else may write to the socket.
+        let kind = (*owner).kind;
+        let is_sole = kind & kind::STREAM == 0
+            || kind & kind::KNOWN != 0
+                && (*owner).writers[0] == tgid
+                && core::ptr::read_volatile(&raw const (*owner).writers[1]) == 0;
+        Write {
+            is_news: !is_last,
+            is_sole: is_sole && kind & (kind::KERNEL | kind::BY_THREAD) == 0,
         }
-        if is_kernel_thread::<ByAddress>() {
-            (*owner).kind |= kind::BY_THREAD;
-            return;
-        }
-        add_writer(owner, tgid);
-        comm(&raw mut (*owner).comm, task);
-        (*owner).tgid = tgid;
-        (*owner).pid = pid;
-        (*owner).task = task;
     }
 }
 
@@ -237,6 +289,7 @@ unsafe fn put_writer(place: *mut u32, tgid: u32) -> bool {
 #[inline(always)]
 pub(crate) fn released(sk: u64) {
     let _ = OWNERS.remove(sk);
+    last::end_generation(last::address(sk));
 }
 
 /// `struct bpf_iter__task_file` (kernel/bpf/task_iter.c@5.10).
@@ -291,6 +344,7 @@ pub(crate) unsafe fn holds(context: *const TaskFile) {
             if (*owner).kind & (kind::KNOWN | kind::FOUND) != kind::KNOWN {
                 add_writer(owner, tgid);
                 (*owner).kind |= kind::KNOWN | kind::FOUND;
+                last::end_generation(last::address(sk));
             }
         }
         return;

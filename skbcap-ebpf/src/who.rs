@@ -11,6 +11,7 @@ use skbcap_common::{
 
 use crate::{
     config::config,
+    last,
     owners::{self, OWNERS},
     skb::Skb,
     source::Source,
@@ -53,6 +54,22 @@ pub(crate) unsafe fn claim<S: Source>(header: *mut RecordHeader, skb: &Skb, note
                 kernel::<S>(header, in_task && !is_later)
             }
         };
+    }
+    // SAFETY: as above; a name is two words.
+    let print = unsafe {
+        let (tgid, pid) = (
+            read_volatile(&raw const (*header).tgid),
+            read_volatile(&raw const (*header).pid),
+        );
+        let ids = u64::from(tgid) << 32 | u64::from(pid);
+        let name = read_volatile((&raw const (*header).comm).cast::<[u64; 2]>());
+        // As a number, from the record.
+        let address = read_volatile(&raw const (*header).socket);
+        last::fingerprint(address, ids, name, last::generation(address))
+    };
+    // The socket's only writer, at work. A datagram is sent by the call that wrote it.
+    if in_task && last::is(print) {
+        return Flags::of_by(By::Task);
     }
     let failed = &mut 0;
     // SAFETY: one byte, which is there in mini-sockets too.

@@ -251,7 +251,8 @@ impl Kernel {
             maps.defer();
         }
         if options.sockets.is_some() {
-            kernel.watch = btf.map(|btf| Watch::load(&mut kernel.ebpf, btf));
+            kernel.watch =
+                btf.map(|btf| Watch::load(&mut kernel.ebpf, btf, options.kfuncs.is_some()));
         }
         Ok((kernel, maps))
     }

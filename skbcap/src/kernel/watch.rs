@@ -15,6 +15,8 @@ use super::refused::ProgramRefused;
 /// A program of the object, and the function that it belongs to.
 struct Watcher {
     program: &'static str,
+    /// The same for kernels whose functions ([`super::kfuncs`]) it can have; else the program itself.
+    faster: &'static str,
     function: &'static str,
     /// Whether there is a claim without it, where the kernel has the function.
     needed: bool,
@@ -24,37 +26,44 @@ const WATCHERS: [Watcher; 7] = [
     // First, so that no entry is left over.
     Watcher {
         program: "socket_released",
+        faster: "socket_released",
         function: "security_sk_free",
         needed: true,
     },
     Watcher {
         program: "socket_written",
+        faster: "socket_written_cast",
         function: "security_socket_sendmsg",
         needed: true,
     },
     // Gone since 6.5, when its callers began to write as all others do.
     Watcher {
         program: "socket_paged",
+        faster: "socket_paged",
         function: PAGED,
         needed: true,
     },
     Watcher {
         program: "socket_created",
+        faster: "socket_created",
         function: "security_socket_post_create",
         needed: true,
     },
     Watcher {
         program: "socket_cloned",
+        faster: "socket_cloned",
         function: "security_inet_csk_clone",
         needed: true,
     },
     Watcher {
         program: "socket_accepted",
+        faster: "socket_accepted",
         function: "security_sock_graft",
         needed: true,
     },
     Watcher {
         program: "socket_connects",
+        faster: "socket_connects",
         function: "security_socket_connect",
         needed: false,
     },
@@ -76,7 +85,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Loads what the kernel takes.
-    pub(super) fn load(ebpf: &mut Ebpf, btf: &Btf) -> Self {
+    pub(super) fn load(ebpf: &mut Ebpf, btf: &Btf, has_functions: bool) -> Self {
         let mut this = Self {
             loaded: Vec::new(),
             finds: false,
@@ -84,8 +93,15 @@ impl Watch {
             refused: Vec::new(),
         };
         for watcher in &WATCHERS {
-            let program = fentry(ebpf, watcher.program);
-            match program.load(watcher.function, btf) {
+            let faster = watcher.faster;
+            if has_functions
+                && faster != watcher.program
+                && fentry(ebpf, faster).load(watcher.function, btf).is_ok()
+            {
+                this.loaded.push(faster);
+                continue;
+            }
+            match fentry(ebpf, watcher.program).load(watcher.function, btf) {
                 Ok(()) => this.loaded.push(watcher.program),
                 Err(ProgramError::Btf(_)) if watcher.function == PAGED => {}
                 Err(error) => {
