@@ -1,7 +1,7 @@
 //! What userspace tells the programs, once, before they are loaded: a read-only global, which the
 //! verifier folds into constants.
 
-use crate::owner::Sockets;
+use crate::{owner::Sockets, sender::Senders};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The most interface names that the kernel side compares with.
@@ -42,6 +42,8 @@ pub struct Config {
     pub types: Types,
     /// Where things lie in its sockets.
     pub sockets: Sockets,
+    /// Which senders are wanted.
+    pub senders: Senders,
 }
 
 /// Numbers of types in the running kernel's BTF. All zero where there is no use for them: before
@@ -157,5 +159,5 @@ const _: () = {
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
     assert!(size_of::<Types>() == 24);
-    assert!(size_of::<Config>() == 528);
+    assert!(size_of::<Config>() == 544);
 };

@@ -58,8 +58,8 @@ pub struct Control {
     pub sequence: u64,
     /// Frames that a hook took up, which is every one but those in `dropped_busy`.
     pub seen: u64,
-    /// Frames of other namespaces or interfaces than were asked for, or that the expression turned
-    /// away.
+    /// Frames of other namespaces, interfaces or senders than were asked for, or that the expression
+    /// turned away.
     pub filtered: u64,
     /// Frames written into the ring.
     pub captured: u64,
@@ -122,6 +122,10 @@ pub struct Control {
     pub deferred_seen: u64,
     /// Of `filtered`: frames that the expression turned away.
     pub not_selected: u64,
+    /// Of `filtered`: frames of other senders than were asked for.
+    pub other_sender: u64,
+    /// Zero.
+    pub reserved_own: [u64; 7],
     /// What was in `marked` when the kprobe took up the next frame: [`MARK_SETS`] sets, the newest
     /// mark first in each, 0 where there is none.
     pub marks: [u64; MARK_SETS * MARK_WAYS],
@@ -188,7 +192,7 @@ pub const fn interface_drops_slot(netns: u32, ifindex: u32) -> usize {
 
 const _: () = {
     use core::mem::{align_of, offset_of, size_of};
-    assert!(size_of::<Control>() == 2240);
+    assert!(size_of::<Control>() == 2304);
     assert!(align_of::<Control>() == 64);
     assert!(offset_of!(Control, head) == 0);
     assert!(offset_of!(Control, seen) == 40);

@@ -15,6 +15,7 @@ pub mod owner;
 pub mod peek;
 pub mod position;
 pub mod record;
+pub mod sender;
 
 pub use config::Config;
 pub use control::{Control, InterfaceDrops};

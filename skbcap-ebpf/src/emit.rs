@@ -24,7 +24,7 @@ use crate::{
     expression, filter, identity,
     maps::{CONTROL, DOORBELL, DROPS, SEGMENTS},
     memory::{add, locked_add, opaque},
-    notes,
+    notes, sender,
     skb::{Device, SharedInfo, Skb},
     source::Source,
     who,
@@ -129,6 +129,20 @@ unsafe fn take_marked<S: Source>(
             add(&raw mut (*control).filtered, 1);
             return TIME_UNKNOWN;
         }
+        if sender::matters() {
+            match sender::wants(skb.address, hook, control, index) {
+                Some(true) => {}
+                Some(false) => {
+                    add(&raw mut (*control).filtered, 1);
+                    add(&raw mut (*control).other_sender, 1);
+                    return TIME_UNKNOWN;
+                }
+                None => {
+                    add(&raw mut (*control).unreadable, 1);
+                    return TIME_UNKNOWN;
+                }
+            }
+        }
         if config!(head_len) != 0 {
             match expression::selects::<S>(&skb, &device, control, index) {
                 Some(true) => {}
@@ -219,13 +233,11 @@ unsafe fn take_marked<S: Source>(
         (*header).record_len = record_len;
         (*header).captured_len = copied.len as u32;
         // Behind the copy: 5.10 would follow it anew for each way out of these two.
-        (*header).context =
-            identity::context::<S>(read_volatile(&raw const (*control).preempt_count_addr)) as u8;
-        let mut found = Flags::default();
-        if hook as u8 == Hook::Xmit as u8 {
-            found = notes::apply(header, &skb, control);
-        }
-        found = found.union(who::claim::<S>(header, &skb, found));
+        let found = if sender::matters() {
+            sender::copy_claim(header, index)
+        } else {
+            claim::<S>(header, hook, &skb, control)
+        };
         (*header).dropped = interface_drops(index, control, &device);
         (*header).flags = read_volatile(&raw const (*header).flags) | copied.flags.0 | found.0;
         let flags = copied.flags;
@@ -237,6 +249,31 @@ unsafe fn take_marked<S: Source>(
         let next = head.after(record_len, config!(segment_len));
         write_volatile(&raw mut (*control).head, next.0);
         time_ns
+    }
+}
+
+/// Puts into a record who sent its frame. Returns how it is known.
+///
+/// # Safety
+///
+/// `header` points to a whole record header in a map's value, in which `current` and the hook stand, and
+/// `control` is this CPU's control block, with its busy mark set.
+#[inline(always)]
+unsafe fn claim<S: Source>(
+    header: *mut RecordHeader,
+    hook: Hook,
+    skb: &Skb,
+    control: *mut Control,
+) -> Flags {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*header).context =
+            identity::context::<S>(read_volatile(&raw const (*control).preempt_count_addr)) as u8;
+        let mut found = Flags::default();
+        if hook as u8 == Hook::Xmit as u8 {
+            found = notes::apply(header, skb, control);
+        }
+        found.union(who::claim::<S>(header, skb, found))
     }
 }
 

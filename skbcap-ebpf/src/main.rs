@@ -21,6 +21,7 @@ mod net;
 mod notes;
 mod owners;
 mod peek;
+mod sender;
 mod skb;
 mod source;
 mod who;
@@ -191,6 +192,14 @@ fn socket_released(ctx: FEntryContext) -> i32 {
 extern "C" fn socket_found(context: *const owners::TaskFile) -> i32 {
     // SAFETY: the kernel calls this with such a context.
     unsafe { owners::holds(context) };
+    0
+}
+
+/// At `trace_sched_process_fork(parent, child)`, before the child runs for the first time.
+#[btf_tracepoint(function = "sched_process_fork")]
+fn forked(ctx: BtfTracePointContext) -> i32 {
+    let child: *const u8 = ctx.arg(1);
+    sender::forked(child);
     0
 }
 

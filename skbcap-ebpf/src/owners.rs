@@ -15,7 +15,7 @@ use skbcap_common::owner::{Owner, kind};
 
 use crate::{
     config::config,
-    identity, last,
+    identity, last, sender,
     source::{ByAddress, Fields, Source},
 };
 
@@ -102,6 +102,7 @@ pub(crate) fn created(sk: u64, by_kernel: bool) {
     if fields.at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
+    sender::note_user();
     let mut kind = kind::KNOWN | kind_of(fields.at(config!(sockets.kind)));
     let flags = current_flags::<ByAddress>();
     if by_kernel {
@@ -140,6 +141,7 @@ pub(crate) fn connects(sk: u64) {
     if Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
+    sender::note_user();
     let Some(owner) = OWNERS.get_ptr_mut(sk) else {
         return;
     };
@@ -160,6 +162,7 @@ pub(crate) fn written<S: Source>(sk: u64) {
     if Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
+    sender::note_user();
     let ids = identity::pid_tgid();
     let mut name = [0; 2];
     // SAFETY: `name` is this program's.

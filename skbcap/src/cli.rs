@@ -30,6 +30,8 @@ Examples:
   skbcap -c 100 -w out.pcapng        stop by itself after 100 frames
   skbcap -w - | wireshark -k -i -    watch live in Wireshark
   skbcap --netns all -i any          every network namespace, containers too
+  skbcap -w out.pcapng -- curl https://example.org
+                                     what a command and its children send, until it ends
   skbcap -r out.pcapng tcp port 443  print what a capture holds, filtered
   skbcap --check                     what this machine offers, and what it lacks
   skbcap diff out.pcapng dump.pcap   whether two captures hold the same frames
@@ -38,7 +40,9 @@ Examples:
 Exit status:
   0  all went well, Ctrl-C and a closed pipe included
   1  trouble while running
-  2  bad usage, or not on this machine: nothing was captured";
+  2  bad usage, or not on this machine: nothing was captured
+With -- COMMAND: the command's own; 128 and the signal that ended it; 126 or 127 if it can't be run
+or isn't there; 125 for all trouble of skbcap's own";
 
 /// The command line as it was typed.
 #[derive(Clone, Debug, Parser)]
@@ -54,7 +58,7 @@ Exit status:
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
     subcommand_value_name = "COMMAND",
-    override_usage = "skbcap [OPTIONS] [EXPRESSION]\n       skbcap -r FILE [OPTIONS] [EXPRESSION]\n       skbcap diff [OPTIONS] OURS THEIRS\n       skbcap verify [OPTIONS] FILE..."
+    override_usage = "skbcap [OPTIONS] [EXPRESSION] [-- COMMAND [ARG]...]\n       skbcap -r FILE [OPTIONS] [EXPRESSION]\n       skbcap diff [OPTIONS] OURS THEIRS\n       skbcap verify [OPTIONS] FILE..."
 )]
 pub struct Cli {
     /// What to do instead of capturing.
@@ -275,6 +279,10 @@ pub struct Cli {
     /// The filter expression, in words
     #[arg(hide = true)]
     pub expression: Vec<OsString>,
+
+    /// The command whose frames are captured, in words
+    #[arg(last = true, hide = true)]
+    pub run: Vec<OsString>,
 }
 
 /// What can be done besides capturing.
@@ -427,6 +435,8 @@ pub fn one_line(error: &clap::Error) -> String {
         line = rest.to_owned();
     }
     let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: "));
+    // That it could be a word of the command is of no use to whoever has none.
+    let tip = tip.and_then(|tip| tip.lines().next());
     if let Some(tip) = tip.filter(|tip| tip.contains("similar")) {
         line = format!("{line}; {tip}");
     }

@@ -3,7 +3,7 @@
 //! Owns the ranges and their messages. Opens nothing, asks no kernel: interfaces and namespaces
 //! are looked up by who attaches, files opened by [`crate::output`].
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// The filter expression, if there is one.
     pub expression: Option<Text>,
+    /// The command to run, in words, and whose frames to capture; empty for none.
+    pub run: Vec<OsString>,
     /// Frames to write before the end, if there is to be one.
     pub count: Option<NonZeroU64>,
     /// How long to capture, if there is to be an end.
@@ -194,6 +196,14 @@ pub enum ConfigError {
     /// An option that says how to capture, and `-r`.
     #[error("{0} is about capturing, and -r reads a file: leave one of them out")]
     NotWithRead(&'static str),
+    /// A command, and pcapng on standard output.
+    #[error("the command keeps standard output, so -w - can't have it: write to a file")]
+    CommandAndStdout,
+    /// A command, and an option that captures nothing.
+    #[error(
+        "{0} captures nothing, so there is no use for a command behind --: leave one of them out"
+    )]
+    CommandWith(&'static str),
     /// `diff` behind options of a capture.
     #[error("diff comes first and takes options of its own: skbcap diff [OPTIONS] OURS THEIRS")]
     LateDiff,
@@ -232,6 +242,19 @@ impl Config {
         }
         let style = style(&cli)?;
         let output = output(cli.write.clone());
+        if !cli.run.is_empty() {
+            let no_capture = [
+                (cli.check, "--check"),
+                (cli.list_interfaces, "-D"),
+                (cli.replay.is_some(), "--replay"),
+            ];
+            if let Some((_, option)) = no_capture.into_iter().find(|(given, _)| *given) {
+                return Err(ConfigError::CommandWith(option));
+            }
+            if output == Output::Stdout {
+                return Err(ConfigError::CommandAndStdout);
+            }
+        }
         let rotate = Rotate::resolve(&cli, &output)?;
         if cli.print && output == Output::Stdout {
             return Err(ConfigError::PrintAndStdout);
@@ -252,6 +275,7 @@ impl Config {
             time_limit: cli.time_limit.map(time_limit).transpose()?,
             interfaces: interfaces(cli.interfaces)?,
             expression,
+            run: cli.run,
             count: cli.count.map(count).transpose()?,
             snaplen,
             buffer_bytes: cli.buffer_kib.map(buffer_bytes).transpose()?,
@@ -451,6 +475,7 @@ mod tests {
                 link_types: LinkTypes::Mixed,
                 interfaces: vec![],
                 expression: None,
+                run: vec![],
                 count: None,
                 snaplen: 262_144,
                 buffer_bytes: None,

@@ -7,6 +7,7 @@ pub mod annotation;
 pub mod capture;
 pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod decode;
 pub mod diff;

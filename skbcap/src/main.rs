@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use skbcap::capture::SenderError;
 use skbcap::cli::{self, Cli, Command};
+use skbcap::command::{self, CommandError};
 use skbcap::config::{Config, ConfigError};
 use skbcap::diff::command::DiffError;
 use skbcap::filter::FilterError;
@@ -27,7 +29,12 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             report(&cli::one_line(&error));
-            return BAD_USAGE.into();
+            return if has_command() {
+                command::FAILED
+            } else {
+                BAD_USAGE
+            }
+            .into();
         }
         Err(help) => {
             // A reader that wants no more help is no trouble.
@@ -41,7 +48,12 @@ fn main() -> ExitCode {
             // Whoever closed standard error doesn't want it.
             let _ = writeln!(io::stderr(), "{fault}");
         }
-        status(&error).into()
+        match error.downcast_ref::<CommandError>() {
+            Some(error) => error.status(),
+            None if has_command() => command::FAILED,
+            None => status(&error),
+        }
+        .into()
     })
 }
 
@@ -56,6 +68,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     let config = Config::resolve(cli)?;
     skbcap::capture::run(&config)
+}
+
+/// Whether a command is to be run, whose exit statuses are not to be taken for skbcap's.
+fn has_command() -> bool {
+    let mut words = std::env::args_os().skip_while(|word| word != "--");
+    words.nth(1).is_some()
 }
 
 fn status(error: &anyhow::Error) -> u8 {
@@ -74,6 +92,7 @@ fn status(error: &anyhow::Error) -> u8 {
         || error.is::<FilterError>()
         || error.is::<SavefileError>()
         || error.is::<UserError>()
+        || error.is::<SenderError>()
     {
         BAD_USAGE
     } else {

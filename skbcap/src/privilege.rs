@@ -2,9 +2,11 @@
 //!
 //! Owns users and capabilities of this process. Must not know what they are wanted for.
 
-use std::ffi::{CStr, CString};
+use std::env;
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -18,6 +20,8 @@ pub struct User {
     gid: libc::gid_t,
     /// The groups that a login would have.
     groups: Vec<libc::gid_t>,
+    /// Where the user is at home, if that is known.
+    pub home: Option<OsString>,
 }
 
 /// Why nobody can be found of that name.
@@ -74,12 +78,41 @@ impl User {
         }
         // SAFETY: what was found is in `entry`.
         let (uid, gid) = unsafe { ((*found).pw_uid, (*found).pw_gid) };
+        // SAFETY: likewise, and it points to a text that ends, in `texts`.
+        let home = unsafe { CStr::from_ptr((*found).pw_dir) };
         Ok(Self {
+            home: Some(OsStr::from_bytes(home.to_bytes()).to_owned()),
             name: name.to_owned(),
             uid,
             gid,
             groups: groups(&c_name, gid),
         })
+    }
+
+    /// The user that called `sudo` to run this process as root; [`None`] if it was none, or root.
+    #[must_use]
+    pub fn of_sudo() -> Option<Self> {
+        let number = |name| env::var(name).ok()?.parse().ok();
+        let uid = number("SUDO_UID").filter(|uid| *uid != 0 && is_root())?;
+        let gid = number("SUDO_GID")?;
+        let name = env::var("SUDO_USER").ok()?;
+        let listed = Self::named(&name).ok().filter(|user| user.uid == uid);
+        Some(match listed {
+            Some(user) => Self { gid, ..user },
+            None => Self {
+                name,
+                uid,
+                gid,
+                groups: vec![gid],
+                home: None,
+            },
+        })
+    }
+
+    /// The user's number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.uid
     }
 
     /// Does something as this user, and goes back: for files that are to be the user's own.
@@ -105,6 +138,20 @@ impl User {
         set_effective_group(gid).expect("root may");
         set_groups(&own_groups).expect("root may");
         Ok(done)
+    }
+
+    /// Becomes this user for good, and no more than that.
+    ///
+    /// # Errors
+    ///
+    /// When this process may not become that user.
+    #[expect(unsafe_code, reason = "system calls that change the process")]
+    pub fn become_entirely(&self) -> io::Result<()> {
+        set_groups(&self.groups)?;
+        // SAFETY: these take numbers. They change all threads of the process.
+        check(unsafe { libc::setresgid(self.gid, self.gid, self.gid) })?;
+        // SAFETY: as above.
+        check(unsafe { libc::setresuid(self.uid, self.uid, self.uid) })
     }
 
     /// Becomes this user for good, with the capabilities that this process has.

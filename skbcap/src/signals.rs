@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::{flag, low_level::pipe};
 
 /// A signal that asks for something.
@@ -45,22 +45,37 @@ const SIGNALS: [(i32, Signal); 5] = [
 #[derive(Debug)]
 pub struct Signals {
     wake: UnixStream,
+    /// From now on SIGINT ends at once.
+    interrupt_ends: Arc<AtomicBool>,
     /// Which of [`SIGNALS`] came.
     came: [Arc<AtomicBool>; SIGNALS.len()],
 }
 
 impl Signals {
-    /// Installs the handlers. To be called once.
+    /// Installs the handlers. To be called once. `beside_a_command`: SIGINT and SIGQUIT, which a
+    /// terminal sends to a command too, are the command's, until [`Signals::command_ended`].
     ///
     /// # Errors
     ///
     /// When the process can't have another socket pair.
-    pub fn install() -> io::Result<Self> {
+    pub fn install(beside_a_command: bool) -> io::Result<Self> {
         let (wake, sender) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         let came = SIGNALS.map(|_| Arc::new(AtomicBool::new(false)));
         let asked = Arc::new(AtomicBool::new(false));
+        let interrupt_ends = Arc::new(AtomicBool::new(false));
+        if beside_a_command {
+            flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, Arc::clone(&interrupt_ends))?;
+            flag::register_conditional_shutdown(
+                SIGQUIT,
+                128 + SIGQUIT,
+                Arc::clone(&interrupt_ends),
+            )?;
+        }
         for signal in [SIGINT, SIGTERM] {
+            if beside_a_command && signal == SIGINT {
+                continue;
+            }
             // A signal's actions run in the order of their registration: the exit looks whether
             // an earlier signal asked, and only then does this one ask.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
@@ -75,7 +90,16 @@ impl Signals {
             pipe::register(*signal, sender.try_clone()?)?;
         }
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-        Ok(Self { wake, came })
+        Ok(Self {
+            wake,
+            interrupt_ends,
+            came,
+        })
+    }
+
+    /// SIGINT and SIGQUIT are nobody else's any more.
+    pub fn command_ended(&self) {
+        self.interrupt_ends.store(true, Ordering::SeqCst);
     }
 
     /// A signal that came and was not told of yet, if one did. Does not wait.
@@ -117,7 +141,7 @@ mod tests {
     #[test]
     #[ignore = "ends its process by a signal"]
     fn child_is_stuck_in_a_write() {
-        let mut signals = Signals::install().unwrap();
+        let mut signals = Signals::install(false).unwrap();
         assert_eq!(signals.pending(), None);
         signal_hook::low_level::raise(SIGTERM).unwrap();
         assert_eq!(signals.pending(), Some(Signal::Terminate));

@@ -8,11 +8,13 @@
 pub struct Stats {
     /// Times that a hook ran.
     pub seen: u64,
-    /// Frames of other namespaces or interfaces than were asked for, or that the filter expression
-    /// turned away.
+    /// Frames of other namespaces, interfaces or senders than were asked for, or that the filter
+    /// expression turned away.
     pub filtered: u64,
     /// Of those, the ones that the expression turned away.
     pub not_selected: u64,
+    /// And the ones of other senders.
+    pub other_sender: u64,
     /// Frames that the kernel side wrote into a ring.
     pub captured: u64,
     /// Frames dropped because a ring was full.

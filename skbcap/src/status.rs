@@ -150,9 +150,12 @@ pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Res
     writeln!(out, "{cut_short} cut short")?;
     let rest = [
         (
-            stats.filtered.saturating_sub(stats.not_selected),
+            stats
+                .filtered
+                .saturating_sub(stats.not_selected + stats.other_sender),
             "filtered: another namespace or interface",
         ),
+        (stats.other_sender, "filtered: another sender"),
         (
             stats.not_selected,
             "filtered: not what the expression selects",

@@ -65,6 +65,23 @@ fn help() {
     );
 }
 
+/// Its statuses are not to be taken for the command's.
+#[test]
+fn trouble_beside_a_command_is_status_125() {
+    let lines: [&[&str]; 8] = [
+        &["--hok", "--", "true"],
+        &["-c", "0", "--", "true"],
+        &["-w", "-", "--", "true"],
+        &["-D", "--", "true"],
+        &["--check", "--", "true"],
+        &["-r", "a.pcap", "--", "true"],
+        &["--", "no-such-command"],
+        &["--", "../fixtures/cli/help.txt"],
+    ];
+    let said: Vec<String> = lines.iter().map(|line| session(line)).collect();
+    compare("command.txt", &said.join("\n"));
+}
+
 #[test]
 fn version() {
     let said = session(&["--version"]);

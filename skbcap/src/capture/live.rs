@@ -19,13 +19,14 @@ use skbcap_common::{Hook, InterfaceDrops};
 use super::{
     expression, interfaces_text, located, open,
     pipeline::{End, Pipeline},
-    say, summarize,
+    say, senders, summarize,
     talkers::Talkers,
     target::{Facts, check, cut_text, interfaces, namespace, origin, place, ways},
     writes_a_file,
 };
 use crate::{
     clock::ClockWatch,
+    command::{Held, Running},
     config::{Config, LinkTypes},
     filter::FilterError,
     geometry,
@@ -36,6 +37,7 @@ use crate::{
         netns::Namespace,
         preflight::Preflight,
         setup,
+        watch::Watched,
     },
     order::Order,
     output::Origin,
@@ -53,6 +55,9 @@ const NAP: Duration = Duration::from_millis(10);
 
 /// While a frame waits for an older one that is still being written.
 const SHORT_NAP: Duration = Duration::from_micros(200);
+
+/// How long the frames of a command are awaited that the kernel still sends for it after its end.
+const LINGER: Duration = Duration::from_millis(200);
 
 /// A ring that is filled by this share ends a nap.
 const WAKE_SHARE: u64 = 4;
@@ -76,6 +81,12 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         Some(name) if privilege::is_root() => Some(User::named(name)?),
         Some(_) | None => None,
     };
+    // While there is one thread.
+    let held = match &config.run[..] {
+        [] => None,
+        words => Some(Held::new(words)?),
+    };
+    let senders = senders::wanted(config, held.as_ref().map(Held::id))?;
     let loader = background::loader();
     let mut preflight = Preflight::gather(config.btf.as_deref());
     if config.check {
@@ -130,6 +141,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             geometry.usable_bytes()
         )
     });
+    senders::must_be_known(&senders, &facts)?;
     // Tests take it away.
     let attribution = std::env::var_os("SKBCAP_ATTRIBUTION").is_none_or(|wish| wish != "none");
     let options = Options {
@@ -140,6 +152,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         netns: netns.as_ref().map(Namespace::inode),
         interfaces,
         filter,
+        senders: senders.clone(),
         layout: facts.layout,
         sockets: attribution
             .then(|| facts.sockets.as_ref().ok().copied())
@@ -168,13 +181,24 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         }
     }
 
-    let lowered = match &facts.sockets {
+    let Watched { claims, lowered } = match &facts.sockets {
         Ok(_) => kernel.watch_sockets(),
-        Err(why) => vec![format!("it is not told who sent a frame: {why}")],
+        Err(why) => Watched {
+            claims: false,
+            lowered: vec![format!("it is not told who sent a frame: {why}")],
+        },
     };
+    if senders.is_any() && !claims {
+        return Err(senders::no_claims(&senders, lowered.join("; ")).into());
+    }
+    kernel.watch_senders()?;
     debug(&|| "sockets are watched, and those that there are were looked for".to_owned());
     for why in &lowered {
-        debug(&|| why.clone());
+        if senders.is_any() {
+            say(format_args!("{why}"));
+        } else {
+            debug(&|| why.clone());
+        }
     }
 
     // From here on only the output's own name can be wrong: a file is emptied no sooner.
@@ -197,7 +221,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("cannot become {}", user.name))??,
         None => opened()?,
     };
-    let mut signals = Signals::install().context("cannot install signal handlers")?;
+    let mut signals = Signals::install(held.is_some()).context("cannot install signal handlers")?;
     let mut pipeline = Pipeline::new(sink, recorder, clock.offset(), config.count);
 
     kernel.attach(&facts.btf)?;
@@ -219,7 +243,12 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     ));
     background::give_memory_back();
 
+    let (mut command, refused) = match held.map(Held::go).transpose() {
+        Ok(command) => (command, None),
+        Err(error) => (None, Some(error)),
+    };
     let status = status_line(config, &mut pipeline);
+    let limit = config.time_limit.map(|limit| Instant::now() + limit);
     let mut watch = Watch {
         config,
         kernel: &mut kernel,
@@ -229,11 +258,31 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         status,
         fill: 0,
         terminal,
-        end: config.time_limit.map(|limit| Instant::now() + limit),
+        // Without its command there is nothing to capture, and a file to be ended.
+        end: refused.as_ref().map_or(limit, |_| Some(Instant::now())),
+        command: command.as_mut(),
         hook,
     };
     let watched = watch.run(&maps);
     drop(watch);
+    let ended = end(config, &mut kernel, &maps, pipeline, watched, hook);
+    let status = match command {
+        Some(command) => wait_for(command, &mut signals)?,
+        None => ExitCode::SUCCESS,
+    };
+    ended?;
+    refused.map_or(Ok(status), |error| Err(error.into()))
+}
+
+/// Ends a capture: detaches, writes what was taken, and tells the counts.
+fn end(
+    config: &Config,
+    kernel: &mut Kernel,
+    maps: &Maps,
+    mut pipeline: Pipeline,
+    watched: anyhow::Result<Order<'_>>,
+    hook: Hook,
+) -> anyhow::Result<()> {
     // Hook and net end at the same moment; what is missed from then on is nobody's.
     maps.end();
     let missed = kernel.missed();
@@ -247,16 +296,36 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         lines,
         result,
     } = pipeline.finish(drops, monotonic_ns());
-    debug(&|| {
-        format!(
-            "{} frames were dated later, to keep the order",
-            stats.reordered
-        )
-    });
+    if config.debug {
+        let reordered = stats.reordered;
+        say(format_args!(
+            "{reordered} frames were dated later, to keep the order"
+        ));
+    }
     summarize(&stats, hook, &lines);
     located(result, config)?;
     drained?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// Waits for the command, which may go on after the capture. What is the exit status then.
+fn wait_for(mut command: Running, signals: &mut Signals) -> anyhow::Result<ExitCode> {
+    while !command.has_ended() {
+        let mut fds = [command.as_fd(), signals.as_fd()]
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match rustix::event::poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => {
+                return Err(io::Error::from(error)).context("cannot wait for the command");
+            }
+        }
+        while let Some(signal) = signals.pending() {
+            if signal == Signal::Terminate {
+                command.signal(rustix::process::Signal::TERM);
+            }
+        }
+    }
+    Ok(command.wait())
 }
 
 /// Gives up what the capture doesn't need any more, and becomes `user`. Returns what is kept.
@@ -294,6 +363,8 @@ struct Watch<'a> {
     terminal: Option<File>,
     /// When the time is over.
     end: Option<Instant>,
+    /// The command, until it has ended.
+    command: Option<&'a mut Running>,
     hook: Hook,
 }
 
@@ -342,7 +413,9 @@ impl Watch<'_> {
             };
             // `None` is no end, and more than any.
             let nap = [nap, until(self.end)].into_iter().flatten().min();
-            wait(self.kernel, self.clock, self.signals, nap)?;
+            let command = self.command.as_deref();
+            wait(self.kernel, self.clock, self.signals, command, nap)?;
+            self.see_command();
             order.disarm();
             self.kernel.answer_doorbell();
             if let Some(step) = self.clock.check() {
@@ -354,6 +427,20 @@ impl Watch<'_> {
         }
         self.status.clear();
         Ok(order)
+    }
+
+    /// Sets the end, shortly after the command's.
+    fn see_command(&mut self) {
+        if self
+            .command
+            .as_mut()
+            .is_some_and(|command| command.has_ended())
+        {
+            self.command = None;
+            self.signals.command_ended();
+            let linger = Instant::now() + LINGER;
+            self.end = Some(self.end.map_or(linger, |end| end.min(linger)));
+        }
     }
 
     /// Takes note of how full the fullest ring is, where somebody looks on.
@@ -369,14 +456,24 @@ impl Watch<'_> {
     fn is_told_to_end(&mut self, order: &Order<'_>) -> bool {
         while let Some(signal) = self.signals.pending() {
             match signal {
-                Signal::Interrupt | Signal::Terminate => return true,
+                // What a terminal sends, it sends to the command too.
+                Signal::Interrupt if self.command.is_some() => {}
+                Signal::Interrupt => return true,
+                Signal::Terminate => match &mut self.command {
+                    Some(command) => command.signal(rustix::process::Signal::TERM),
+                    None => return true,
+                },
                 Signal::Hangup => {
                     // A terminal that was hung up is none any more.
                     let is_gone = self
                         .terminal
                         .as_ref()
                         .is_some_and(|terminal| !terminal.is_terminal());
-                    if is_gone || !self.pipeline.rotate(monotonic_ns()) {
+                    let goes_on = self.command.is_some();
+                    if is_gone && goes_on {
+                        continue;
+                    }
+                    if is_gone || !self.pipeline.rotate(monotonic_ns()) && !goes_on {
                         return true;
                     }
                     self.tell_notices();
@@ -429,15 +526,18 @@ fn drain(pipeline: &mut Pipeline, mut order: Order<'_>) -> anyhow::Result<Vec<In
     Ok(drops)
 }
 
-/// Waits for the doorbell, the clock or a signal, at most for `nap`.
+/// Waits for the doorbell, the clock, a signal or the command's end, at most for `nap`.
 fn wait(
     kernel: &Kernel,
     clock: &ClockWatch,
     signals: &Signals,
+    command: Option<&Running>,
     nap: Option<Duration>,
 ) -> anyhow::Result<()> {
     let doorbell = kernel.doorbell();
-    let mut fds = [doorbell, clock.as_fd(), signals.as_fd()]
+    // Twice for want of a command.
+    let command = command.map_or(doorbell, AsFd::as_fd);
+    let mut fds = [doorbell, clock.as_fd(), signals.as_fd(), command]
         .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     let nap = nap.map(|nap| Timespec {
         tv_sec: nap.as_secs() as i64,

@@ -7,10 +7,14 @@ mod list;
 mod live;
 mod pipeline;
 mod replay;
+mod senders;
 mod talkers;
 mod target;
 
-pub use self::pipeline::{End, Pipeline};
+pub use self::{
+    pipeline::{End, Pipeline},
+    senders::SenderError,
+};
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -22,7 +26,9 @@ use skbcap_common::Hook;
 
 use crate::{
     config::{Config, LinkTypes, Output},
-    output::{AnySink, FileOutput, Lines, OpenError, Origin, Pcapng, Tee, rotation::Rotation},
+    output::{
+        AnySink, Console, FileOutput, Lines, OpenError, Origin, Pcapng, Tee, rotation::Rotation,
+    },
     stats::Stats,
     status,
 };
@@ -50,7 +56,15 @@ fn open(
     snaplen: u32,
     start_ns: u64,
 ) -> Result<AnySink, OpenError> {
-    let lines = || Lines::new(io::stdout(), config.style.for_stdout());
+    let lines = || {
+        let console = if config.run.is_empty() {
+            Console::Out(io::stdout())
+        } else {
+            Console::Err(io::stderr())
+        };
+        let style = config.style.for_terminal(console.is_terminal());
+        Lines::new(console, style)
+    };
     let rotation = match &config.output {
         Output::File(path) => Some(Rotation::new(path, config.rotate, start_ns)),
         Output::Print | Output::Stdout => None,
@@ -118,5 +132,7 @@ fn interfaces_text(config: &Config) -> String {
 
 /// Whether standard error can hold a live line: no other lines run over the same terminal.
 fn writes_a_file(config: &Config) -> bool {
-    config.output != Output::Print && !(config.print && io::stdout().is_terminal())
+    config.run.is_empty()
+        && config.output != Output::Print
+        && !(config.print && io::stdout().is_terminal())
 }

@@ -31,7 +31,8 @@ use super::{
     missed::{self, Misses},
     object::{self, ObjectError},
     refused::ProgramRefused,
-    watch::Watch,
+    senders::Wanted,
+    watch::{Watch, Watched},
 };
 use crate::{filter::ebpf::Function, geometry::Geometry};
 
@@ -100,6 +101,8 @@ pub struct Options {
     pub interfaces: Vec<[u8; 16]>,
     /// The filter expression, if there is one.
     pub filter: Option<Function>,
+    /// Whose frames to capture.
+    pub senders: Wanted,
     /// Where things lie in this kernel, the page bases included where they are known.
     pub layout: Layout,
     /// Where things lie in its sockets; `None`: no claim is made about any frame.
@@ -136,7 +139,7 @@ pub enum LoadError {
     #[error("cannot read the kernel's types")]
     Btf(#[from] aya::BtfError),
     /// A map could not be mapped into memory.
-    #[error("cannot map {map} into memory")]
+    #[error("cannot get at the map {map}")]
     Map {
         /// The map's name.
         map: &'static str,
@@ -153,6 +156,7 @@ pub struct Kernel {
     doorbell: RingBuf<MapData>,
     misses: Option<Misses>,
     watch: Option<Watch>,
+    senders: Wanted,
 }
 
 impl Kernel {
@@ -193,6 +197,7 @@ impl Kernel {
             filter,
         )?;
         let mut loader: EbpfLoader<'_> = loader;
+        options.senders.size(&mut loader, blocks);
         let mut ebpf = loader
             .override_global("CONFIG", config.as_bytes(), true)
             .map_max_entries("CONTROL", blocks)
@@ -214,6 +219,7 @@ impl Kernel {
             doorbell,
             misses: None,
             watch: None,
+            senders: options.senders.clone(),
         };
         let parts: &[Part] = match (options.hook, options.net) {
             (Hook::Kprobe | Hook::Net, true) => &[KPROBE, NET],
@@ -254,6 +260,9 @@ impl Kernel {
             kernel.watch =
                 btf.map(|btf| Watch::load(&mut kernel.ebpf, btf, options.kfuncs.is_some()));
         }
+        if let Some(btf) = btf {
+            options.senders.load(&mut kernel.ebpf, btf)?;
+        }
         Ok((kernel, maps))
     }
 
@@ -268,11 +277,21 @@ impl Kernel {
     /// Attaches the programs that watch sockets, and has them find the sockets that there are. To be
     /// called before [`Kernel::attach`]. What does not work lowers the attribution only: why, in
     /// words.
-    pub fn watch_sockets(&mut self) -> Vec<String> {
+    pub fn watch_sockets(&mut self) -> Watched {
         match self.watch.take() {
             Some(watch) => watch.start(&mut self.ebpf),
-            None => Vec::new(),
+            None => Watched::default(),
         }
+    }
+
+    /// Tells the programs whose frames are wanted, and begins to follow the command. To be called
+    /// between [`Kernel::watch_sockets`] and [`Kernel::attach`].
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to.
+    pub fn watch_senders(&mut self) -> Result<(), LoadError> {
+        self.senders.begin(&mut self.ebpf)
     }
 
     /// Attaches the programs: from here on frames are taken. `btf` is the running kernel's.
@@ -442,5 +461,6 @@ fn config(options: &Options) -> Config {
             .kfuncs
             .map_or_else(Types::default, |kfuncs| kfuncs.types),
         sockets: options.sockets.unwrap_or_default(),
+        senders: options.senders.config(),
     }
 }

@@ -21,6 +21,7 @@ pub mod page_base;
 pub mod peek;
 pub mod preflight;
 pub mod refused;
+pub mod senders;
 pub mod setup;
 pub mod sockets;
-mod watch;
+pub mod watch;

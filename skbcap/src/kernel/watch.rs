@@ -83,6 +83,24 @@ pub(super) struct Watch {
     refused: Vec<String>,
 }
 
+/// What came of watching sockets.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// Whether any frame may be said to be a process's.
+    pub claims: bool,
+    /// What does not work, in words.
+    pub lowered: Vec<String>,
+}
+
+impl Watched {
+    fn fatal(why: &str) -> Self {
+        Self {
+            claims: false,
+            lowered: vec![format!("no frame is said to be a process's: {why}")],
+        }
+    }
+}
+
 impl Watch {
     /// Loads what the kernel takes.
     pub(super) fn load(ebpf: &mut Ebpf, btf: &Btf, has_functions: bool) -> Self {
@@ -125,8 +143,8 @@ impl Watch {
         this
     }
 
-    /// Attaches them, and reads the iterator to its end. What did not work, in words.
-    pub(super) fn start(self, ebpf: &mut Ebpf) -> Vec<String> {
+    /// Attaches them, and reads the iterator to its end.
+    pub(super) fn start(self, ebpf: &mut Ebpf) -> Watched {
         let Self {
             loaded,
             finds,
@@ -134,7 +152,7 @@ impl Watch {
             mut refused,
         } = self;
         if let Some(why) = fatal {
-            return vec![format!("no frame is said to be a process's: {why}")];
+            return Watched::fatal(&why);
         }
         for (at, &program) in loaded.iter().enumerate() {
             let Err(error) = fentry(ebpf, program).attach() else {
@@ -144,15 +162,15 @@ impl Watch {
                 // One that can't be taken off again only fills a map that nobody believes.
                 let _ = fentry(ebpf, attached).unload();
             }
-            return vec![format!(
-                "no frame is said to be a process's: {program} can't be attached: {}",
-                in_words(error)
-            )];
+            return Watched::fatal(&format!("{program} can't be attached: {}", in_words(error)));
         }
         if finds && let Err(error) = find(ebpf) {
             refused.push(older(&in_words(error)));
         }
-        refused
+        Watched {
+            claims: true,
+            lowered: refused,
+        }
     }
 }
 

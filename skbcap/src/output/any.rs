@@ -1,11 +1,47 @@
 //! Whichever output was asked for.
 
-use std::io::{self, Stdout};
+use std::io::{self, IsTerminal, Stderr, Stdout, Write};
 
 use skbcap_common::InterfaceDrops;
 
 use super::{Lines, Outcome, Pcapng, Sink, Tee};
 use crate::{decode::Frame, stats::Stats};
+
+/// Where lines go.
+#[derive(Debug)]
+pub enum Console {
+    /// Standard output.
+    Out(Stdout),
+    /// Standard error: the other is somebody else's.
+    Err(Stderr),
+}
+
+impl Console {
+    /// Whether a person looks on.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        match self {
+            Self::Out(out) => out.is_terminal(),
+            Self::Err(err) => err.is_terminal(),
+        }
+    }
+}
+
+impl Write for Console {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Out(out) => out.write(bytes),
+            Self::Err(err) => err.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Out(out) => out.flush(),
+            Self::Err(err) => err.flush(),
+        }
+    }
+}
 
 /// One of the outputs. A choice that the compiler sees through, where a `dyn Sink` would end its
 /// view at each frame.
@@ -14,9 +50,9 @@ pub enum AnySink {
     /// `-w`.
     Pcapng(Box<Pcapng>),
     /// Without it.
-    Lines(Lines<Stdout>),
+    Lines(Lines<Console>),
     /// `-w` with `--print`.
-    Tee(Box<Tee<Stdout>>),
+    Tee(Box<Tee<Console>>),
 }
 
 macro_rules! each {

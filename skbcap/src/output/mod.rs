@@ -19,7 +19,7 @@ use std::io;
 use skbcap_common::InterfaceDrops;
 
 pub use self::{
-    any::AnySink,
+    any::{AnySink, Console},
     file::{FileOutput, OpenError},
     lines::Lines,
     pcapng::Pcapng,

@@ -24,14 +24,20 @@ pub struct Style {
 }
 
 impl Style {
-    /// For standard output as it is: with colours and columns where a terminal shows them, unless
-    /// `NO_COLOR` is set (<https://no-color.org>) or the terminal has none.
+    /// For standard output as it is.
     #[must_use]
     pub fn for_stdout(self) -> Self {
+        self.for_terminal(io::stdout().is_terminal())
+    }
+
+    /// With colours and columns where a terminal shows them, unless `NO_COLOR` is set
+    /// (<https://no-color.org>) or the terminal has none.
+    #[must_use]
+    pub fn for_terminal(self, is_terminal: bool) -> Self {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         Self {
-            colour: io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb,
+            colour: is_terminal && !is_set("NO_COLOR") && !is_dumb,
             ..self
         }
     }

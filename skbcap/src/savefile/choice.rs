@@ -120,6 +120,7 @@ fn only_to_capture(cli: &Cli) -> Option<&'static str> {
         (cli.list_interfaces, "-D"),
         (cli.record.is_some(), "--record"),
         (cli.replay.is_some(), "--replay"),
+        (!cli.run.is_empty(), "-- COMMAND"),
     ];
     given
         .into_iter()

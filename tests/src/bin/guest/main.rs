@@ -10,6 +10,7 @@ mod bad_input;
 mod beside;
 mod boot;
 mod clock;
+mod command;
 mod devices;
 mod expressions;
 mod files;
@@ -114,6 +115,14 @@ const TESTS: &[Test] = &[
     ),
     ("xmit_senders", "seconds=180", xmit::xmit_senders),
     ("who_sent_it", "seconds=300", who::who_sent_it),
+    ("command_family", "seconds=180", command::command_family),
+    ("command_status", "seconds=180", command::command_status),
+    ("command_signals", "seconds=180", command::command_signals),
+    (
+        "command_environment",
+        "seconds=180",
+        command::command_environment,
+    ),
     ("pipe", "seconds=180", life::pipe),
     ("idle", "seconds=180", life::idle),
     ("disk_full", "seconds=180", life::disk_full),

@@ -1,0 +1,177 @@
+//! Whose frames are wanted, as the programs are told it: maps filled, processes followed.
+//!
+//! Must not know: how a sender is asked for, or how a claim comes about.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use aya::{
+    Btf, Ebpf, EbpfLoader, Pod,
+    maps::{Array, HashMap, MapData, MapError},
+    programs::BtfTracePoint,
+};
+use skbcap_common::sender::{
+    self, CLAIMS, FOLLOWED, FOLLOWED_LEN, LIST, PATTERNS, Senders, USERS, USERS_LEN, kind,
+};
+
+use super::{load::LoadError, refused::ProgramRefused};
+
+/// The program that follows, and where it belongs.
+const FORKED: &str = "forked";
+const FORK: &str = "sched_process_fork";
+
+/// include/uapi/linux/bpf.h
+const BPF_NOEXIST: u64 = 1;
+
+/// The inode number of the initial pid namespace, whose numbers the kernel's own are.
+///
+/// Source: `PROC_PID_INIT_INO`, include/linux/proc_ns.h@5.10.
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// Which senders are wanted; by default it makes no difference.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Numbers: one bit of [`kind`], the number, and bits of [`sender::WANTED`] and
+    /// [`sender::UNWANTED`].
+    pub numbers: Vec<(u32, u32, u32)>,
+    /// Patterns for names, at most [`sender::MAX_PATTERNS`].
+    pub patterns: Vec<sender::Pattern>,
+    /// The process to follow.
+    pub followed: Option<u32>,
+    /// The users of the processes that there are: real uids by tgid.
+    pub users: Vec<(u32, u32)>,
+}
+
+impl Wanted {
+    /// Whether it makes a difference who sent a frame.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.followed.is_some() || !self.numbers.is_empty() || !self.patterns.is_empty()
+    }
+
+    /// Whether processes or threads are named by their numbers.
+    #[must_use]
+    pub fn asks_for_processes(&self) -> bool {
+        let by_number = kind::PROCESS | kind::THREAD;
+        self.followed.is_some() || self.numbers.iter().any(|(kind, ..)| kind & by_number != 0)
+    }
+
+    /// Whether it makes a difference whose processes are.
+    #[must_use]
+    pub fn asks_for_users(&self) -> bool {
+        self.numbers.iter().any(|(kind, ..)| *kind == kind::USER)
+    }
+
+    /// For the configuration.
+    pub(super) fn config(&self) -> Senders {
+        let mut senders = Senders {
+            patterns: self.patterns.len() as u32,
+            ..Senders::default()
+        };
+        let names = self
+            .patterns
+            .iter()
+            .map(|pattern| (kind::NAME, pattern.bits));
+        let numbers = self.numbers.iter().map(|(kind, _, bits)| (*kind, *bits));
+        let followed = self.followed.map(|_| (kind::FOLLOWED, sender::WANTED));
+        for (kind, bits) in numbers.chain(names).chain(followed) {
+            if bits & sender::WANTED != 0 {
+                senders.wanted |= kind;
+            }
+            if bits & sender::UNWANTED != 0 {
+                senders.unwanted |= kind;
+            }
+        }
+        senders
+    }
+
+    /// Says how large the maps are to be; `blocks` are there of control blocks.
+    pub(super) fn size(&self, loader: &mut EbpfLoader<'_>, blocks: u32) {
+        let if_asked = |asked, len: u32| if asked { len.max(1) } else { 1 };
+        let users = self.asks_for_users();
+        loader
+            .map_max_entries(CLAIMS, if_asked(self.is_any(), blocks))
+            .map_max_entries(LIST, if_asked(true, self.numbers.len() as u32))
+            .map_max_entries(PATTERNS, if_asked(true, self.patterns.len() as u32))
+            .map_max_entries(FOLLOWED, if_asked(self.followed.is_some(), FOLLOWED_LEN))
+            .map_max_entries(USERS, if_asked(users, USERS_LEN));
+    }
+
+    /// Loads the program that follows, if one is wanted.
+    pub(super) fn load(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
+        if self.followed.is_some() {
+            let loaded = forked(ebpf).load(FORK, btf);
+            loaded.map_err(|error| ProgramRefused::new(FORK, error))?;
+        }
+        Ok(())
+    }
+
+    /// Fills the maps, and begins to follow.
+    pub(super) fn begin(&self, ebpf: &mut Ebpf) -> Result<(), LoadError> {
+        let trouble = |map| {
+            move |error: MapError| LoadError::Map {
+                map,
+                source: io::Error::other(error),
+            }
+        };
+        let mut bits = std::collections::BTreeMap::<u64, u32>::new();
+        for &(kind, number, wanted) in &self.numbers {
+            *bits.entry(sender::key(kind, number)).or_default() |= wanted;
+        }
+        for (key, bits) in bits {
+            let insert = table(ebpf, LIST).insert(key, bits, 0);
+            insert.map_err(trouble(LIST))?;
+        }
+        let mut patterns: Array<&mut MapData, Pattern> =
+            Array::try_from(ebpf.map_mut(PATTERNS).expect("a map of the object"))
+                .expect("an array in the object");
+        for (number, pattern) in (0..).zip(&self.patterns) {
+            let set = patterns.set(number, Pattern(*pattern), 0);
+            set.map_err(trouble(PATTERNS))?;
+        }
+        for &(tgid, uid) in &self.users {
+            // Whoever has to do with a socket meanwhile has noted it.
+            match table(ebpf, USERS).insert(tgid, uid, BPF_NOEXIST) {
+                Err(MapError::SyscallError(error))
+                    if error.io_error.kind() == io::ErrorKind::AlreadyExists => {}
+                result => result.map_err(trouble(USERS))?,
+            }
+        }
+        if let Some(tgid) = self.followed {
+            let insert = table(ebpf, FOLLOWED).insert(tgid, 1, 0);
+            insert.map_err(trouble(FOLLOWED))?;
+            let attached = forked(ebpf).attach();
+            attached.map_err(|source| LoadError::Attach {
+                place: FORK,
+                source: Box::new(source),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether process ids here are the kernel's own, and not those of a container.
+#[must_use]
+pub fn sees_kernels_ids() -> bool {
+    // Where it can't be told, there are no namespaces.
+    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|found| found.ino() == INITIAL_PID_NAMESPACE)
+}
+
+/// aya wants to be told that it may copy it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Pattern(sender::Pattern);
+
+#[expect(unsafe_code, reason = "aya has no other way to be told")]
+// SAFETY: it is made of integers without padding, as zerocopy has it.
+unsafe impl Pod for Pattern {}
+
+fn table<'e, K: Pod>(ebpf: &'e mut Ebpf, name: &str) -> HashMap<&'e mut MapData, K, u32> {
+    HashMap::try_from(ebpf.map_mut(name).expect("a map of the object"))
+        .expect("a hash map in the object")
+}
+
+fn forked(ebpf: &mut Ebpf) -> &mut BtfTracePoint {
+    let program = ebpf.program_mut(FORKED).expect("a program of the object");
+    program.try_into().expect("a BTF tracepoint in the object")
+}
