@@ -7,8 +7,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+mod senders;
 mod tcpdump;
 
+pub use self::senders::SenderOptions;
 pub use self::tcpdump::{NotOffered, Tcpdump};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -27,6 +29,7 @@ Examples:
   skbcap                             print a line for each frame this host sends
   skbcap -i eth0 -w out.pcapng       write eth0's frames to a file, until Ctrl-C
   skbcap -i eth0 'tcp port 443'      only what a filter expression selects
+  skbcap --comm 'chrony*' udp        only what such a thread sends, and is UDP
   skbcap -c 100 -w out.pcapng        stop by itself after 100 frames
   skbcap -w - | wireshark -k -i -    watch live in Wireshark
   skbcap --netns all -i any          every network namespace, containers too
@@ -215,6 +218,10 @@ pub struct Cli {
         help_heading = CAPTURE
     )]
     pub netns: Option<OsString>,
+
+    /// Whose frames to capture.
+    #[command(flatten)]
+    pub senders: SenderOptions,
 
     /// Buffer for all CPUs together [default: 8192 a CPU, at most 262144]
     #[arg(

@@ -10,13 +10,17 @@ use std::time::Duration;
 
 use skbcap_common::MAX_SNAPLEN;
 use skbcap_common::config::MAX_INTERFACES;
+use skbcap_common::sender::MAX_PATTERNS;
 
 mod rotate;
+mod senders;
 
 pub use self::rotate::Rotate;
+pub use self::senders::{Senders, Sides};
 pub use crate::cli::HookChoice;
 use crate::cli::{Cli, LinkTypeChoice, NotOffered};
 use crate::filter::Text;
+use crate::glob::GlobError;
 use crate::print::{Detail, Dump, DumpForm, Style, TimeStyle};
 use crate::sll2;
 
@@ -49,6 +53,8 @@ pub struct Config {
     pub expression: Option<Text>,
     /// The command to run, in words, and whose frames to capture; empty for none.
     pub run: Vec<OsString>,
+    /// Whose frames to capture.
+    pub senders: Senders,
     /// Frames to write before the end, if there is to be one.
     pub count: Option<NonZeroU64>,
     /// How long to capture, if there is to be an end.
@@ -196,6 +202,31 @@ pub enum ConfigError {
     /// An option that says how to capture, and `-r`.
     #[error("{0} is about capturing, and -r reads a file: leave one of them out")]
     NotWithRead(&'static str),
+    /// An id that no process or thread has.
+    #[error("invalid id '{}': {option} takes a number from 1 on", .typed.escape_debug())]
+    Process {
+        /// The option.
+        option: &'static str,
+        /// What was typed.
+        typed: String,
+    },
+    /// `--uid` is empty.
+    #[error("invalid user '{0}': --uid takes a user's name or number")]
+    User(String),
+    /// `--comm` is a pattern that nothing matches.
+    #[error("invalid name '{}': {why}; --comm takes a pattern such as 'chrony*'", .typed.escape_debug())]
+    Name {
+        /// What was typed.
+        typed: String,
+        /// Why it is none.
+        why: GlobError,
+    },
+    /// More patterns than the kernel side compares with.
+    #[error("{0} names are too many: --comm and --not-comm can be given {MAX_PATTERNS} times")]
+    TooManyNames(usize),
+    /// Senders are asked for, and nothing is captured.
+    #[error("--replay takes no {0}: a recording holds what was selected")]
+    SendersToReplay(&'static str),
     /// A command, and pcapng on standard output.
     #[error("the command keeps standard output, so -w - can't have it: write to a file")]
     CommandAndStdout,
@@ -240,6 +271,9 @@ impl Config {
         if cli.record.is_some() && cli.replay.is_some() {
             return Err(ConfigError::RecordAndReplay);
         }
+        if let (Some(option), true) = (cli.senders.given(), cli.replay.is_some()) {
+            return Err(ConfigError::SendersToReplay(option));
+        }
         let style = style(&cli)?;
         let output = output(cli.write.clone());
         if !cli.run.is_empty() {
@@ -276,6 +310,7 @@ impl Config {
             interfaces: interfaces(cli.interfaces)?,
             expression,
             run: cli.run,
+            senders: Senders::resolve(&cli.senders)?,
             count: cli.count.map(count).transpose()?,
             snaplen,
             buffer_bytes: cli.buffer_kib.map(buffer_bytes).transpose()?,
@@ -476,6 +511,7 @@ mod tests {
                 interfaces: vec![],
                 expression: None,
                 run: vec![],
+                senders: Senders::default(),
                 count: None,
                 snaplen: 262_144,
                 buffer_bytes: None,

@@ -14,6 +14,7 @@ pub mod diff;
 pub mod escape;
 pub mod filter;
 pub mod geometry;
+pub mod glob;
 pub mod interface;
 mod json;
 pub mod kernel;

@@ -98,7 +98,14 @@ fn version() {
 fn bad_usage_is_one_line_and_status_2() {
     let seventeen: Vec<String> = (0..17).map(|number| format!("-ieth{number}")).collect();
     let seventeen: Vec<&str> = seventeen.iter().map(String::as_str).collect();
-    let lines: [&[&str]; 59] = [
+    let lines: [&[&str]; 66] = [
+        &["--pid", "abc"],
+        &["--not-pid", "0"],
+        &["--tid", "-1"],
+        &["--comm", ""],
+        &["--not-comm", "sixteen-bytes-xx"],
+        &["--uid", ""],
+        &["-r", "a.pcap", "--not-uid", "0"],
         &["-Q", "in"],
         &["--hok", "queue"],
         &["--hook", "tc"],

@@ -86,7 +86,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         [] => None,
         words => Some(Held::new(words)?),
     };
-    let senders = senders::wanted(config, held.as_ref().map(Held::id))?;
+    let mut senders = senders::wanted(config, held.as_ref().map(Held::id))?;
     let loader = background::loader();
     let mut preflight = Preflight::gather(config.btf.as_deref());
     if config.check {
@@ -142,6 +142,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         )
     });
     senders::must_be_known(&senders, &facts)?;
+    let matters = senders.is_any();
+    senders::leave_out_own(&mut senders, config, &facts);
     // Tests take it away.
     let attribution = std::env::var_os("SKBCAP_ATTRIBUTION").is_none_or(|wish| wish != "none");
     let options = Options {
@@ -188,13 +190,13 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             lowered: vec![format!("it is not told who sent a frame: {why}")],
         },
     };
-    if senders.is_any() && !claims {
+    if matters && !claims {
         return Err(senders::no_claims(&senders, lowered.join("; ")).into());
     }
     kernel.watch_senders()?;
     debug(&|| "sockets are watched, and those that there are were looked for".to_owned());
     for why in &lowered {
-        if senders.is_any() {
+        if matters {
             say(format_args!("{why}"));
         } else {
             debug(&|| why.clone());

@@ -2,6 +2,7 @@
 //!
 //! Must not know: how a sender is asked for, or how a claim comes about.
 
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
@@ -38,8 +39,6 @@ pub struct Wanted {
     pub patterns: Vec<sender::Pattern>,
     /// The process to follow.
     pub followed: Option<u32>,
-    /// The users of the processes that there are: real uids by tgid.
-    pub users: Vec<(u32, u32)>,
 }
 
 impl Wanted {
@@ -49,16 +48,8 @@ impl Wanted {
         self.followed.is_some() || !self.numbers.is_empty() || !self.patterns.is_empty()
     }
 
-    /// Whether processes or threads are named by their numbers.
-    #[must_use]
-    pub fn asks_for_processes(&self) -> bool {
-        let by_number = kind::PROCESS | kind::THREAD;
-        self.followed.is_some() || self.numbers.iter().any(|(kind, ..)| kind & by_number != 0)
-    }
-
     /// Whether it makes a difference whose processes are.
-    #[must_use]
-    pub fn asks_for_users(&self) -> bool {
+    fn asks_for_users(&self) -> bool {
         self.numbers.iter().any(|(kind, ..)| *kind == kind::USER)
     }
 
@@ -129,7 +120,12 @@ impl Wanted {
             let set = patterns.set(number, Pattern(*pattern), 0);
             set.map_err(trouble(PATTERNS))?;
         }
-        for &(tgid, uid) in &self.users {
+        let users = if self.asks_for_users() {
+            users().map_err(|source| LoadError::Map { map: USERS, source })?
+        } else {
+            Vec::new()
+        };
+        for (tgid, uid) in users {
             // Whoever has to do with a socket meanwhile has noted it.
             match table(ebpf, USERS).insert(tgid, uid, BPF_NOEXIST) {
                 Err(MapError::SyscallError(error))
@@ -154,7 +150,38 @@ impl Wanted {
 #[must_use]
 pub fn sees_kernels_ids() -> bool {
     // Where it can't be told, there are no namespaces.
-    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|found| found.ino() == INITIAL_PID_NAMESPACE)
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|found| found.ino() == INITIAL_PID_NAMESPACE)
+}
+
+/// The process that a process's or a thread's id belongs to; [`None`] if there is none.
+#[must_use]
+pub fn process_of(id: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    number_in(&status, "Tgid:")
+}
+
+/// The real user of each process, by its id.
+fn users() -> io::Result<Vec<(u32, u32)>> {
+    let mut users = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(tgid) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        // It may have ended.
+        let status = fs::read_to_string(format!("/proc/{tgid}/status")).unwrap_or_default();
+        users.extend(number_in(&status, "Uid:").map(|uid| (tgid, uid)));
+    }
+    Ok(users)
+}
+
+/// The first number behind a word of `/proc/PID/status`.
+fn number_in(status: &str, word: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix(word))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// aya wants to be told that it may copy it.

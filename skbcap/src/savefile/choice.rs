@@ -125,4 +125,5 @@ fn only_to_capture(cli: &Cli) -> Option<&'static str> {
     given
         .into_iter()
         .find_map(|(is_given, option)| is_given.then_some(option))
+        .or_else(|| cli.senders.given())
 }

@@ -27,6 +27,7 @@ mod native;
 mod program;
 mod recordings;
 mod report;
+mod senders;
 mod shapes;
 mod skbcap;
 mod soak;
@@ -123,6 +124,8 @@ const TESTS: &[Test] = &[
         "seconds=180",
         command::command_environment,
     ),
+    ("senders", "seconds=300", senders::senders),
+    ("senders_missing", "seconds=180", senders::senders_missing),
     ("pipe", "seconds=180", life::pipe),
     ("idle", "seconds=180", life::idle),
     ("disk_full", "seconds=180", life::disk_full),
