@@ -14,7 +14,8 @@ use crate::stats::Stats;
 pub struct Account {
     /// Frames that came by the hook.
     pub seen: u64,
-    /// Frames of other namespaces or interfaces than were asked for.
+    /// Frames of other namespaces, interfaces or senders than were asked for, or that the expression
+    /// turned away.
     pub filtered: u64,
     /// Frames in the file.
     pub captured: u64,

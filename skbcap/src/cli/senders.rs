@@ -28,15 +28,15 @@ pub struct SenderOptions {
     pub not_pid: Vec<String>,
 
     /// All but what --tid would capture
-    #[arg(long, value_name = "TID", allow_negative_numbers = true, hide = true, help_heading = SENDERS)]
+    #[arg(long, value_name = "TID", allow_negative_numbers = true, hide_short_help = true, help_heading = SENDERS)]
     pub not_tid: Vec<String>,
 
     /// All but what --comm would capture
-    #[arg(long, value_name = "NAME", hide = true, help_heading = SENDERS)]
+    #[arg(long, value_name = "NAME", hide_short_help = true, help_heading = SENDERS)]
     pub not_comm: Vec<String>,
 
     /// All but what --uid would capture
-    #[arg(long, value_name = "USER", allow_negative_numbers = true, hide = true, help_heading = SENDERS)]
+    #[arg(long, value_name = "USER", allow_negative_numbers = true, hide_short_help = true, help_heading = SENDERS)]
     pub not_uid: Vec<String>,
 }
 

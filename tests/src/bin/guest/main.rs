@@ -125,6 +125,7 @@ const TESTS: &[Test] = &[
         command::command_environment,
     ),
     ("senders", "seconds=300", senders::senders),
+    ("own_frames", "seconds=180", senders::own_frames),
     ("senders_missing", "seconds=180", senders::senders_missing),
     ("pipe", "seconds=180", life::pipe),
     ("idle", "seconds=180", life::idle),

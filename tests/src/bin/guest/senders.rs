@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
-use std::thread::sleep;
+use std::process::{Command, Stdio};
+use std::thread::{self, sleep};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use skbcap_tests::capture::Packet;
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use skbcap_tests::capture::{self, Packet};
 
 use crate::lab::Pair;
 use crate::limits::sequences;
@@ -149,6 +153,45 @@ pub(crate) fn senders() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// What skbcap sends itself, when its output is a connection, it does not capture.
+pub(crate) fn own_frames() -> Result<()> {
+    let pair = Pair::new("own")?;
+    let listener = pair.b.within(|| Ok(TcpListener::bind("10.0.0.2:80")?))?;
+    let output = pair.a.within(|| Ok(TcpStream::connect("10.0.0.2:80")?))?;
+    let (mut input, _) = listener.accept()?;
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let mut skbcap = crate::skbcap::command("-w -");
+    skbcap.stdout(OwnedFd::from(output)).stderr(Stdio::piped());
+    let mut child = pair.a.within(|| Ok(skbcap.spawn()?))?;
+    // Its standard output, which this process would keep open.
+    drop(skbcap);
+    let mut said = BufReader::new(child.stderr.take().context("no pipe")?);
+    let mut line = String::new();
+    while !line.contains("listening on") {
+        line.clear();
+        ensure!(said.read_line(&mut line)? > 0, "it does not listen");
+    }
+    pair.a
+        .sh("traffic udp to=10.0.0.2:9 count=20 gap_us=50000")?;
+    kill_process(Pid::from_child(&child), Signal::INT)?;
+    let mut rest = String::new();
+    said.read_to_string(&mut rest)?;
+    println!("{rest}");
+    let status = child.wait()?;
+    ensure!(status.success(), "{status}: {rest}");
+    let bytes = reader
+        .join()
+        .map_err(|_| anyhow!("the reader panicked"))??;
+    let packets = capture::parse_pcapng(&bytes)?.packets;
+    let numbers = sequences(&packets)?;
+    ensure!(numbers == (0..20).collect::<Vec<u64>>(), "{numbers:?}");
+    ensure!(rest.contains("filtered: another sender"), "{rest}");
     Ok(())
 }
 
