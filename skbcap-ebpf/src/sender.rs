@@ -62,7 +62,12 @@ pub(crate) fn matters() -> bool {
 /// `control` is this CPU's control block number `index`, and its busy mark is set by this very
 /// program, which was handed the skb.
 #[inline(always)]
-pub(crate) unsafe fn wants(skb: u64, hook: Hook, control: *mut Control, index: u32) -> Option<bool> {
+pub(crate) unsafe fn wants(
+    skb: u64,
+    hook: Hook,
+    control: *mut Control,
+    index: u32,
+) -> Option<bool> {
     // SAFETY: the caller's promise. What is stored may be a pointer of a known type, and what is read
     // back is a number.
     let verdict = unsafe {
@@ -158,8 +163,7 @@ unsafe extern "C" fn skbcap_is_wanted(index: u32) -> u64 {
         }
     } else if by == Flags::of_by(By::Shared).0 {
         // SAFETY: as above; under this claim the name's bytes are those numbers.
-        let writers: [u32; WRITERS] =
-            unsafe { read_volatile((&raw const (*header).comm).cast()) };
+        let writers: [u32; WRITERS] = unsafe { read_volatile((&raw const (*header).comm).cast()) };
         matched.writer(writers[0]);
         matched.writer(writers[1]);
         matched.writer(writers[2]);
