@@ -1,7 +1,7 @@
 //! What userspace tells the programs, once, before they are loaded: a read-only global, which the
 //! verifier folds into constants.
 
-use crate::{owner::Sockets, sender::Senders};
+use crate::{owner::Sockets, process::Tasks, sender::Senders};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The most interface names that the kernel side compares with.
@@ -44,6 +44,8 @@ pub struct Config {
     pub sockets: Sockets,
     /// Which senders are wanted.
     pub senders: Senders,
+    /// Where things lie in its tasks.
+    pub tasks: Tasks,
 }
 
 /// Numbers of types in the running kernel's BTF. All zero where there is no use for them: before
@@ -159,5 +161,5 @@ const _: () = {
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
     assert!(size_of::<Types>() == 24);
-    assert!(size_of::<Config>() == 544);
+    assert!(size_of::<Config>() == 608);
 };

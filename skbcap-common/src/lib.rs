@@ -14,6 +14,7 @@ pub mod note;
 pub mod owner;
 pub mod peek;
 pub mod position;
+pub mod process;
 pub mod record;
 pub mod sender;
 

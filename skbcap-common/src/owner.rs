@@ -44,8 +44,8 @@ pub struct Owner {
     pub task: u64,
     /// Bits of [`kind`].
     pub kind: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// `self_exec_id` of that thread when it wrote, where events are sent ([`crate::process`]).
+    pub exec_id: u32,
 }
 
 /// Where things lie in the running kernel's sockets, files and tasks: offsets in bytes, from its BTF.

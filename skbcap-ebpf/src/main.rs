@@ -21,6 +21,7 @@ mod net;
 mod notes;
 mod owners;
 mod peek;
+mod process;
 mod sender;
 mod skb;
 mod source;

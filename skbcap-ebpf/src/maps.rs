@@ -1,6 +1,6 @@
 //! Every map.
 //!
-//! All of them but the doorbell are arrays that userspace maps into its memory
+//! All of them but the doorbell, the events and what is per CPU are arrays that userspace maps into its memory
 //! (`BPF_F_MMAPABLE`, Linux 5.5): what userspace writes or reads while it captures takes no bpf()
 //! call.
 
@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
-use skbcap_common::{Control, Peek, control::InterfaceDropsTable, note::Note};
+use skbcap_common::{Control, Peek, control::InterfaceDropsTable, note::Note, process::EVENTS_LEN};
 
 /// Two control blocks for each possible CPU ([`Control`]). The loader sets the number of entries.
 #[map]
@@ -42,6 +42,18 @@ pub(crate) static SOCKETS: Array<Note> = Array::with_max_entries(1, 0);
 /// Eight bytes through here wake userspace.
 #[map]
 pub(crate) static DOORBELL: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// How many frames were of sockets of which nothing was known (any more).
+#[map]
+pub(crate) static OWNERS_MISSED: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What became of sockets ([`skbcap_common::process::Event`]). The loader sets the size.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_LEN, 0);
+
+/// How many events found no room.
+#[map]
+pub(crate) static EVENTS_LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The set-up program's mailbox.
 #[map]

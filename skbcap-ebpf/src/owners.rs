@@ -11,11 +11,17 @@ use aya_ebpf::{
     macros::map,
     maps::LruHashMap,
 };
-use skbcap_common::owner::{Owner, kind};
+use skbcap_common::{
+    owner::{Owner, kind},
+    process::what,
+};
 
 use crate::{
     config::config,
-    identity, last, sender,
+    identity, last,
+    maps::OWNERS_MISSED,
+    memory::locked_add,
+    process, sender,
     source::{ByAddress, Fields, Source},
 };
 
@@ -114,6 +120,7 @@ pub(crate) fn created(sk: u64, by_kernel: bool) {
             kind::BY_THREAD
         };
     }
+    process::tell_current(what::CREATED, sk);
     let _ = OWNERS.insert(sk, current(kind), 0);
     last::end_generation(last::address(sk));
 }
@@ -131,6 +138,7 @@ pub(crate) fn cloned(sk: u64, listener: u64) {
     owner.kind |= kind::KNOWN;
     owner.writers = [0; 4];
     owner.task = 0;
+    process::tell_cloned(sk, listener);
     let _ = OWNERS.insert(sk, owner, 0);
     last::end_generation(last::address(sk));
 }
@@ -149,6 +157,7 @@ pub(crate) fn connects(sk: u64) {
     // SAFETY: a whole map value.
     unsafe {
         if (*owner).writers[0] == 0 && (*owner).kind & kind::KERNEL == 0 {
+            process::tell_current(what::USED, sk);
             (*owner).comm = new.comm;
             (*owner).tgid = new.tgid;
             (*owner).pid = new.pid;
@@ -170,7 +179,8 @@ pub(crate) fn written<S: Source>(sk: u64) {
     let address = last::address(sk);
     let generation = last::generation(address);
     let fingerprint = |generation| last::fingerprint(address, ids, name, generation);
-    if last::is(fingerprint(generation)) {
+    // A name does not tell one program from another, and where programs are told of, that matters.
+    if config!(tasks.known) == 0 && last::is(fingerprint(generation)) {
         return;
     }
     let Write { is_news, is_sole } = put_write(sk, ids, name);
@@ -217,13 +227,19 @@ fn put_write(sk: u64, ids: u64, name: [u64; 2]) -> Write {
         } else {
             new.writers[0] = tgid;
             new.task = task;
+            new.exec_id = process::exec_id(task);
         }
+        process::tell_current(what::USED, sk);
         let _ = OWNERS.insert(sk, new, 0);
         return Write::NEWS;
     };
     // SAFETY: a whole map value, for all of this block.
     unsafe {
-        let is_last = (*owner).task == task && (*owner).pid == pid && (*owner).comm == name;
+        let exec_id = process::exec_id(task);
+        let is_last = (*owner).task == task
+            && (*owner).pid == pid
+            && (*owner).exec_id == exec_id
+            && (*owner).comm == name;
         if !is_last {
             if (*owner).kind & kind::KERNEL != 0 {
                 return Write::NO_NEWS;
@@ -232,7 +248,9 @@ fn put_write(sk: u64, ids: u64, name: [u64; 2]) -> Write {
                 (*owner).kind |= kind::BY_THREAD;
                 return Write::NEWS;
             }
+            process::tell_current(what::USED, sk);
             add_writer(owner, tgid);
+            (*owner).exec_id = exec_id;
             (*owner).comm = name;
             (*owner).tgid = tgid;
             (*owner).pid = pid;
@@ -288,6 +306,15 @@ unsafe fn put_writer(place: *mut u32, tgid: u32) -> bool {
     }
 }
 
+/// Counts a frame of a socket of which nothing is known.
+#[inline(always)]
+pub(crate) fn missed() {
+    if let Some(word) = OWNERS_MISSED.get_ptr_mut(0) {
+        // SAFETY: a whole map value.
+        unsafe { locked_add(word, 1) };
+    }
+}
+
 /// The socket at `sk` is no more.
 #[inline(always)]
 pub(crate) fn released(sk: u64) {
@@ -321,7 +348,8 @@ pub(crate) unsafe fn holds(context: *const TaskFile) {
     if task.is_null() || file.is_null() {
         return;
     }
-    let (task, file) = (Fields::typed(task as u64), Fields::typed(file as u64));
+    let task_address = task as u64;
+    let (task, file) = (Fields::typed(task_address), Fields::typed(file as u64));
     let inode: u64 = file.at(config!(sockets.file_inode));
     if Fields::typed(inode).at::<u16>(config!(sockets.inode_mode)) & S_IFMT != S_IFSOCK {
         return;
@@ -340,6 +368,7 @@ pub(crate) unsafe fn holds(context: *const TaskFile) {
         return;
     }
     let tgid: u32 = task.at(config!(sockets.task_tgid));
+    process::tell(what::HELD, sk, task_address);
     if let Some(owner) = OWNERS.get_ptr_mut(sk) {
         // SAFETY: a whole map value.
         unsafe {
@@ -360,7 +389,7 @@ pub(crate) unsafe fn holds(context: *const TaskFile) {
         pid: tgid,
         task: 0,
         kind: kind::KNOWN | kind::FOUND | kind_of(socket_type),
-        reserved: 0,
+        exec_id: 0,
     };
     // Unless it was written to meanwhile.
     let _ = OWNERS.insert(sk, owner, BPF_NOEXIST.into());

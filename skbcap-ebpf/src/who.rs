@@ -88,6 +88,7 @@ pub(crate) unsafe fn claim<S: Source>(header: *mut RecordHeader, skb: &Skb, note
     let Some(owner) = OWNERS.get_ptr(socket) else {
         if is_request {
             // Nothing is known of its listener, of which the verifier does not even know the type.
+            owners::missed();
             // SAFETY: as above.
             return unsafe { unknown(header, false) };
         }
@@ -98,6 +99,7 @@ pub(crate) unsafe fn claim<S: Source>(header: *mut RecordHeader, skb: &Skb, note
             if bits & config!(sockets.kernel_mask) as u8 != 0 {
                 kernel::<S>(header, in_task && !is_later)
             } else {
+                owners::missed();
                 unknown(header, in_task)
             }
         };

@@ -160,6 +160,11 @@ pub struct Cli {
     #[arg(short = 'n', action = clap::ArgAction::Count, help_heading = LINES)]
     pub numeric: u8,
 
+    /// Say more of each frame's process in its comment: owner (who created the socket, if not the
+    /// sender), exe, uid, start, parent, netns, with commas between; or all
+    #[arg(long, value_name = "LIST", help_heading = OUTPUT)]
+    pub fields: Option<String>,
+
     /// Link types in the file: each device's own, or LINUX_SLL2's header for all, so that tcpdump
     /// reads them together [default: device]
     #[arg(

@@ -22,6 +22,7 @@ use crate::cli::{Cli, LinkTypeChoice, NotOffered};
 use crate::filter::Text;
 use crate::glob::GlobError;
 use crate::print::{Detail, Dump, DumpForm, Style, TimeStyle};
+use crate::process::{Fields, UnknownField};
 use crate::sll2;
 
 /// The largest `-B`: 2 GiB, libpcap's own bound (an `int` of bytes).
@@ -47,6 +48,8 @@ pub struct Config {
     pub style: Style,
     /// What becomes of different link types in a file.
     pub link_types: LinkTypes,
+    /// What is said of processes besides their names and numbers.
+    pub fields: Fields,
     /// Names of the interfaces to capture on; empty for all.
     pub interfaces: Vec<String>,
     /// The filter expression, if there is one.
@@ -148,6 +151,12 @@ pub enum ConfigError {
          a file such as /run/netns/NAME, or a process id"
     )]
     Netns(String),
+    /// `--fields` names something else.
+    #[error("--fields: {0}")]
+    Fields(#[from] UnknownField),
+    /// `--fields`, and no file.
+    #[error("--fields says more in a file's comments: add -w FILE, or -w -")]
+    FieldsWithoutFile,
     /// `--linktype sll2`, and no file.
     #[error("--linktype sll2 says how frames are written: add -w FILE, or -w -")]
     Sll2WithoutFile,
@@ -294,6 +303,11 @@ impl Config {
             return Err(ConfigError::PrintAndStdout);
         }
         let link_types = link_types(cli.link_type, cli.split_link_types, &output)?;
+        let fields = cli.fields.as_deref().map(str::parse::<Fields>);
+        let fields = fields.transpose()?.unwrap_or_default();
+        if !fields.is_empty() && output == Output::Print {
+            return Err(ConfigError::FieldsWithoutFile);
+        }
         let mut snaplen = cli.snaplen.map_or(Ok(MAX_SNAPLEN), snaplen)?;
         if link_types == LinkTypes::Sll2 {
             snaplen = snaplen.max(sll2::MIN_SNAPLEN);
@@ -306,6 +320,7 @@ impl Config {
             user: cli.user,
             style,
             link_types,
+            fields,
             time_limit: cli.time_limit.map(time_limit).transpose()?,
             interfaces: interfaces(cli.interfaces)?,
             expression,
@@ -508,6 +523,7 @@ mod tests {
                 style: Style::default(),
                 time_limit: None,
                 link_types: LinkTypes::Mixed,
+                fields: Fields::default(),
                 interfaces: vec![],
                 expression: None,
                 run: vec![],

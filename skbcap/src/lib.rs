@@ -25,6 +25,7 @@ pub mod output;
 pub mod pcapng;
 pub mod print;
 pub mod privilege;
+pub mod process;
 pub mod read;
 pub mod recording;
 pub mod ring;

@@ -21,7 +21,7 @@ use super::{
     pipeline::{End, Pipeline},
     say, senders, summarize,
     talkers::Talkers,
-    target::{Facts, check, cut_text, interfaces, namespace, origin, place, ways},
+    target::{Facts, check, cut_text, interfaces, namespace, origin, place, untold, ways},
     writes_a_file,
 };
 use crate::{
@@ -42,6 +42,7 @@ use crate::{
     order::Order,
     output::Origin,
     privilege::{self, User},
+    process::Field,
     recording::{Header, Recorder},
     ring::Ring,
     signals::{Signal, Signals},
@@ -58,6 +59,8 @@ const SHORT_NAP: Duration = Duration::from_micros(200);
 
 /// How long the frames of a command are awaited that the kernel still sends for it after its end.
 const LINGER: Duration = Duration::from_millis(200);
+/// Where more of processes is wanted, what is told of them is taken this often at least.
+const TOLD_NAP: Duration = Duration::from_millis(100);
 
 /// A ring that is filled by this share ends a nap.
 const WAKE_SHARE: u64 = 4;
@@ -90,7 +93,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let loader = background::loader();
     let mut preflight = Preflight::gather(config.btf.as_deref());
     if config.check {
-        return check(preflight, loader);
+        return check(preflight, loader, config.btf.is_none());
     }
     let expression = expression::read(config.expression.as_ref())?;
     let hook = preflight.hook(config.hook)?;
@@ -118,7 +121,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let net = hook == Hook::Kprobe && preflight.has_queue_tracepoint();
     let types = Some(background::types());
     setup::explore(&mut preflight, ways()?, &mut loader)?;
-    let facts = Facts::of(preflight, config.btf.is_none())?;
+    let facts = Facts::of(preflight, config.btf.is_none(), config.fields)?;
     debug(&|| match &facts.page_bases {
         Ok(bases) => format!("fragments are read by the page bases from {}", bases.way),
         Err(why) => format!("fragments cannot be read: {why}"),
@@ -159,6 +162,11 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         sockets: attribution
             .then(|| facts.sockets.as_ref().ok().copied())
             .flatten(),
+        tasks: facts
+            .tasks
+            .as_ref()
+            .and_then(|tasks| tasks.as_ref().ok())
+            .copied(),
         kfuncs: facts.kfuncs,
         words: facts.words(),
         online: facts.online.iter().copied().collect(),
@@ -183,18 +191,32 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         }
     }
 
-    let Watched { claims, lowered } = match &facts.sockets {
-        Ok(_) => kernel.watch_sockets(),
+    let watching = Instant::now();
+    // What is found there may be more than the ring of events holds.
+    let mut found = Vec::new();
+    let Watched {
+        claims,
+        mut lowered,
+    } = match &facts.sockets {
+        Ok(_) => kernel.watch_sockets(|event| found.push(*event)),
         Err(why) => Watched {
             claims: false,
-            lowered: vec![format!("it is not told who sent a frame: {why}")],
+            lowered: vec![untold(why)],
         },
     };
+    if let Some(Err(why)) = &facts.tasks {
+        lowered.push(format!("--fields says nothing: {why}"));
+    }
     if matters && !claims {
         return Err(senders::no_claims(&senders, lowered.join("; ")).into());
     }
     kernel.watch_senders()?;
-    debug(&|| "sockets are watched, and those that there are were looked for".to_owned());
+    debug(&|| {
+        format!(
+            "sockets are watched, and those that there are were looked for, in {:.1} ms",
+            watching.elapsed().as_secs_f64() * 1e3
+        )
+    });
     for why in &lowered {
         if matters {
             say(format_args!("{why}"));
@@ -225,6 +247,9 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     };
     let mut signals = Signals::install(held.is_some()).context("cannot install signal handlers")?;
     let mut pipeline = Pipeline::new(sink, recorder, clock.offset(), config.count);
+    for event in found {
+        pipeline.learn(Some(&event));
+    }
 
     kernel.attach(&facts.btf)?;
     let terminal = File::open("/dev/tty").ok();
@@ -288,14 +313,16 @@ fn end(
     // Hook and net end at the same moment; what is missed from then on is nobody's.
     maps.end();
     let missed = kernel.missed();
+    let owners_missed = kernel.owners_missed();
     kernel.detach()?;
+    learn(kernel, &mut pipeline);
     // Whatever went wrong with the rings, what was taken so far is not lost.
     let drained = watched.and_then(|order| drain(&mut pipeline, order));
     let drops = drained.as_deref().unwrap_or_default();
     pipeline.stats.missed = missed;
     let End {
         stats,
-        lines,
+        mut lines,
         result,
     } = pipeline.finish(drops, monotonic_ns());
     if config.debug {
@@ -303,6 +330,12 @@ fn end(
         say(format_args!(
             "{reordered} frames were dated later, to keep the order"
         ));
+    }
+    if owners_missed > 0 {
+        lines.insert(
+            0,
+            format!("{owners_missed} frames of sockets that are not known, or not any more"),
+        );
     }
     summarize(&stats, hook, &lines);
     located(result, config)?;
@@ -330,6 +363,14 @@ fn wait_for(mut command: Running, signals: &mut Signals) -> anyhow::Result<ExitC
     Ok(command.wait())
 }
 
+/// Hands on what the kernel side told of sockets and processes.
+fn learn(kernel: &mut Kernel, pipeline: &mut Pipeline) {
+    kernel.each_event(|event| pipeline.learn(Some(event)));
+    if kernel.has_lost_events() {
+        pipeline.learn(None);
+    }
+}
+
 /// Gives up what the capture doesn't need any more, and becomes `user`. Returns what is kept.
 fn give_up(config: &Config, kernel: &Kernel, user: Option<&User>) -> io::Result<CapabilitySet> {
     let mut kept = CapabilitySet::empty();
@@ -337,6 +378,10 @@ fn give_up(config: &Config, kernel: &Kernel, user: Option<&User>) -> io::Result<
     let may_come = config.rotate.is_asked_for() || config.link_types == LinkTypes::Split;
     if may_come && user.is_none() {
         kept |= CapabilitySet::DAC_OVERRIDE;
+    }
+    // Whose program is which, of other users' processes and of those with more capabilities.
+    if config.fields.has(Field::Exe) {
+        kept |= CapabilitySet::SYS_PTRACE;
     }
     // Whether the kernel tells what it missed to anybody who has the program is its version's.
     if kernel.missed().is_some() {
@@ -381,6 +426,8 @@ impl Watch<'_> {
         );
         loop {
             order.refresh(monotonic_ns())?;
+            // Whatever was told of the frames that are there now was told before them.
+            learn(self.kernel, self.pipeline);
             self.see_fill(&order);
             let taken = order.each(BATCH, |frame| self.pipeline.take(&frame))?;
             order.release();
@@ -414,7 +461,9 @@ impl Watch<'_> {
                 }
             };
             // `None` is no end, and more than any.
-            let nap = [nap, until(self.end)].into_iter().flatten().min();
+            // Nobody rings for what is told; it has room for a while.
+            let told = (!self.config.fields.is_empty()).then_some(TOLD_NAP);
+            let nap = [nap, until(self.end), told].into_iter().flatten().min();
             let command = self.command.as_deref();
             wait(self.kernel, self.clock, self.signals, command, nap)?;
             self.see_command();

@@ -86,7 +86,8 @@ fn open(
         output = output.must_have_successors()?;
     }
     let mut file = Pcapng::new(output, origin, snaplen, config.link_types)
-        .expect("a snapshot length in range and names of a sane length");
+        .expect("a snapshot length in range and names of a sane length")
+        .telling(config.fields);
     if let Some(rotation) = rotation {
         file = file.rotated(rotation);
     }

@@ -7,7 +7,7 @@ use std::{
     num::NonZeroU64,
 };
 
-use skbcap_common::InterfaceDrops;
+use skbcap_common::{InterfaceDrops, process::Event};
 
 use super::talkers::Talkers;
 use crate::{
@@ -18,6 +18,9 @@ use crate::{
     stats::Stats,
 };
 
+/// Events that wait for younger frames, at most.
+const MOST_EVENTS: usize = 1 << 16;
+
 /// A capture's way from the rings to its output.
 pub struct Pipeline {
     sink: AnySink,
@@ -25,6 +28,8 @@ pub struct Pipeline {
     clock: WallClock,
     /// Times that the wall clock was set, and that no frame has come after yet.
     steps: VecDeque<Step>,
+    /// What became known, and is younger than the last frame.
+    events: VecDeque<Event>,
     /// The last frame's time on the wall clock: no later one is dated before it.
     last_wall_ns: u64,
     count: Option<NonZeroU64>,
@@ -66,6 +71,7 @@ impl Pipeline {
             recorder,
             clock: WallClock::new(offset),
             steps: VecDeque::new(),
+            events: VecDeque::new(),
             last_wall_ns: 0,
             count,
             stats: Stats::default(),
@@ -103,6 +109,9 @@ impl Pipeline {
         if !self.steps.is_empty() {
             self.take_steps(time_ns)?;
         }
+        if !self.events.is_empty() {
+            self.take_events(time_ns);
+        }
         let mut wall_ns = self.clock.wall_ns(time_ns);
         if wall_ns < self.last_wall_ns {
             wall_ns = self.last_wall_ns;
@@ -127,6 +136,14 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+
+    /// Tells the output what became known before `time_ns`: addresses of sockets are used again, and so
+    /// no sooner than that.
+    fn take_events(&mut self, time_ns: u64) {
+        while let Some(event) = self.events.pop_front_if(|event| event.time_ns <= time_ns) {
+            self.sink.learn(Some(&event));
+        }
     }
 
     /// Tells the output that the clock was set, where that was before `time_ns`.
@@ -164,6 +181,23 @@ impl Pipeline {
             || self
                 .count
                 .is_some_and(|count| self.stats.written >= count.get())
+    }
+
+    /// Takes something that became known of a socket or a process; `None`: something did not. It is
+    /// handed on before the first frame that is younger.
+    pub fn learn(&mut self, event: Option<&Event>) {
+        let Some(event) = event else {
+            self.events.clear();
+            self.sink.learn(None);
+            return;
+        };
+        // Where no frame comes, it need not wait for one.
+        if self.events.len() == MOST_EVENTS
+            && let Some(oldest) = self.events.pop_front()
+        {
+            self.sink.learn(Some(&oldest));
+        }
+        self.events.push_back(*event);
     }
 
     /// Passes on what was taken, to whoever waits for it (`always`: to a file, too).

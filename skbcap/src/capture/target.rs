@@ -7,11 +7,12 @@ use std::{
 };
 
 use anyhow::Context;
-use skbcap_common::{Hook, config::Layout, owner::Sockets};
+use skbcap_common::{Hook, config::Layout, owner::Sockets, process::Tasks};
 
 use super::interfaces_text;
 use crate::{
     config::{Config, HookChoice, NetnsChoice},
+    geometry,
     kernel::{
         background::{Background, Loader},
         btf::Btf,
@@ -22,9 +23,11 @@ use crate::{
         netns::{self, Namespace},
         page_base::{NotFound, PageBases, Ways},
         preflight::{Preflight, Types},
-        setup, sockets,
+        senders::Wanted,
+        setup, sockets, tasks,
     },
     output::Origin,
+    process::Fields,
 };
 
 /// The namespace to capture in, or `None` for all.
@@ -60,10 +63,12 @@ pub(super) fn interfaces(
     Ok(names?)
 }
 
-/// Prints what this machine offers and lacks. Fails where nothing could be captured.
+/// Prints what this machine offers and lacks. Fails where nothing could be captured. `own_types`: as
+/// for [`Facts::of`].
 pub(super) fn check(
     mut preflight: Preflight,
     loader: Background<Loader>,
+    own_types: bool,
 ) -> anyhow::Result<ExitCode> {
     let mut loader = loader.wait();
     let explored = setup::explore(&mut preflight, ways()?, &mut loader);
@@ -72,12 +77,56 @@ pub(super) fn check(
     if let Err(error) = &explored {
         writeln!(out, "{:#}", anyhow::Error::msg(error.to_string()))?;
     }
-    let refused = preflight.refuse(HookChoice::Auto).is_err() || explored.is_err();
-    Ok(if refused {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    if preflight.refuse(HookChoice::Auto).is_err() || explored.is_err() {
+        return Ok(ExitCode::FAILURE);
+    }
+    let lowered = lowered(preflight, loader, own_types)?;
+    if lowered.is_empty() {
+        writeln!(out, "who sent a frame is told by all that skbcap knows of")?;
+    }
+    for why in lowered {
+        writeln!(out, "{why}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What can't be told of frames' senders on this machine, in words: the programs are loaded to find
+/// out.
+fn lowered(preflight: Preflight, loader: Loader, own_types: bool) -> anyhow::Result<Vec<String>> {
+    /// Nothing is captured.
+    const SNAPLEN: u32 = 256;
+    let hook = preflight.hook(HookChoice::Auto)?;
+    let net = hook == Hook::Kprobe && preflight.has_queue_tracepoint();
+    let facts = Facts::of(preflight, own_types, Fields::default())?;
+    let sockets = match &facts.sockets {
+        Ok(sockets) => *sockets,
+        Err(why) => return Ok(vec![untold(why)]),
+    };
+    let (rings, spare) = (facts.online.len() as u32, u32::from(net));
+    let buffer = geometry::default_buffer_bytes(rings, SNAPLEN, spare);
+    let options = load::Options {
+        hook,
+        net,
+        geometry: geometry::ring_geometry(buffer, rings, SNAPLEN, spare)?,
+        snaplen: SNAPLEN,
+        netns: None,
+        interfaces: Vec::new(),
+        filter: None,
+        senders: Wanted::default(),
+        layout: facts.layout,
+        sockets: Some(sockets),
+        tasks: None,
+        kfuncs: facts.kfuncs,
+        words: facts.words(),
+        online: facts.online.iter().copied().collect(),
+    };
+    let (kernel, _maps) = load::Kernel::load(&options, loader, None)?;
+    Ok(kernel.unwatched())
+}
+
+/// Why no frame is said to be anybody's.
+pub(super) fn untold(why: &LayoutError) -> String {
+    format!("it is not told who sent a frame: {why}")
 }
 
 /// What is known of the running kernel once it can be captured on.
@@ -85,6 +134,8 @@ pub(super) struct Facts {
     pub(super) btf: Btf,
     pub(super) layout: Layout,
     pub(super) sockets: Result<Sockets, LayoutError>,
+    /// `None`: nobody asked.
+    pub(super) tasks: Option<Result<Tasks, LayoutError>>,
     pub(super) kfuncs: Option<Kfuncs>,
     pub(super) page_bases: Result<PageBases, NotFound>,
     pub(super) cpu_words: Result<AllCpuWords, cpu_words::Unknown>,
@@ -94,8 +145,13 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// `own_types`: what BTF was read is the running kernel's own.
-    pub(super) fn of(preflight: Preflight, own_types: bool) -> anyhow::Result<Self> {
+    /// `own_types`: what BTF was read is the running kernel's own. `fields`: what is to be told of
+    /// processes.
+    pub(super) fn of(
+        preflight: Preflight,
+        own_types: bool,
+        fields: Fields,
+    ) -> anyhow::Result<Self> {
         let Types {
             btf, mut layout, ..
         } = preflight.types?;
@@ -114,10 +170,12 @@ impl Facts {
             None
         };
         let sockets = sockets::sockets(&btf);
+        let tasks = (!fields.is_empty()).then(|| tasks::tasks(&btf));
         Ok(Self {
             btf,
             layout,
             sockets,
+            tasks,
             kfuncs,
             page_bases,
             cpu_words: preflight.cpu_words.context("the CPUs were not asked")?,

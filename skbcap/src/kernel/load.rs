@@ -5,6 +5,7 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -19,15 +20,17 @@ use skbcap_common::{
     head,
     note::NOTES,
     owner::{OWNERS, Sockets},
+    process::{EVENTS_LEN, Event, Tasks},
 };
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
     background::{self, Background},
     btf::Btf,
     cpu_words::CpuWords,
     kfuncs::Kfuncs,
-    maps::{Division, Maps},
+    mapped::Mapped,
+    maps::{self, Division, Maps},
     missed::{self, Misses},
     object::{self, ObjectError},
     refused::ProgramRefused,
@@ -107,6 +110,8 @@ pub struct Options {
     pub layout: Layout,
     /// Where things lie in its sockets; `None`: no claim is made about any frame.
     pub sockets: Option<Sockets>,
+    /// Where things lie in its tasks, if more is to be told of processes; only with `sockets`.
+    pub tasks: Option<Tasks>,
     /// The kernel's functions for programs, where it has them.
     pub kfuncs: Option<Kfuncs>,
     /// For each possible CPU, where it keeps the words that the programs look at.
@@ -154,6 +159,10 @@ pub struct Kernel {
     /// What takes frames, and then what helps it.
     parts: Vec<Part>,
     doorbell: RingBuf<MapData>,
+    events: RingBuf<MapData>,
+    /// How many of those were lost, by the kernel side's count, and by that which was seen last.
+    events_lost: (Mapped, u64),
+    owners_missed: Mapped,
     misses: Option<Misses>,
     watch: Option<Watch>,
     senders: Wanted,
@@ -206,6 +215,7 @@ impl Kernel {
             .map_max_entries("NOTES", notes)
             .map_max_entries("SOCKETS", notes)
             .map_max_entries("OWNERS", options.sockets.map_or(1, |_| OWNERS))
+            .map_max_entries("EVENTS", options.tasks.map_or(4096, |_| EVENTS_LEN))
             .map_max_entries("SEGMENTS", division.segments() as u32)
             .load(&bytes)
             .map_err(|error| LoadError::Maps(Box::new(error)))?;
@@ -213,10 +223,18 @@ impl Kernel {
             .map_err(|(map, source)| LoadError::Map { map, source })?;
         let doorbell = ebpf.take_map("DOORBELL").expect("a map of the object");
         let doorbell = RingBuf::try_from(doorbell).expect("a ring buffer in the object");
+        let events = ebpf.take_map("EVENTS").expect("a map of the object");
+        let events = RingBuf::try_from(events).expect("a ring buffer in the object");
+        let word =
+            |map| maps::one_word(&ebpf, map).map_err(|source| LoadError::Map { map, source });
+        let (events_lost, owners_missed) = (word("EVENTS_LOST")?, word("OWNERS_MISSED")?);
         let mut kernel = Self {
             ebpf,
             parts: Vec::new(),
             doorbell,
+            events,
+            events_lost: (events_lost, 0),
+            owners_missed,
             misses: None,
             watch: None,
             senders: options.senders.clone(),
@@ -275,11 +293,14 @@ impl Kernel {
     }
 
     /// Attaches the programs that watch sockets, and has them find the sockets that there are. To be
-    /// called before [`Kernel::attach`]. What does not work lowers the attribution only: why, in
-    /// words.
-    pub fn watch_sockets(&mut self) -> Watched {
+    /// called before [`Kernel::attach`]. What is told of those is handed to `tell`. What does not
+    /// work lowers the attribution only.
+    pub fn watch_sockets(&mut self, mut tell: impl FnMut(&Event)) -> Watched {
         match self.watch.take() {
-            Some(watch) => watch.start(&mut self.ebpf),
+            Some(watch) => {
+                let events = &mut self.events;
+                watch.start(&mut self.ebpf, || drain(events, &mut tell))
+            }
             None => Watched::default(),
         }
     }
@@ -390,6 +411,31 @@ impl Kernel {
         while self.doorbell.next().is_some() {}
     }
 
+    /// Takes what was told of sockets and processes since the last call.
+    pub fn each_event(&mut self, mut take: impl FnMut(&Event)) {
+        drain(&mut self.events, &mut take);
+    }
+
+    /// Frames so far of sockets of which nothing was known, or nothing any more.
+    #[must_use]
+    pub fn owners_missed(&self) -> u64 {
+        self.owners_missed.words()[0].load(Ordering::Relaxed)
+    }
+
+    /// What of the programs that watch sockets the kernel did not take, and what that lowers, in
+    /// words. Empty: it took all. To be asked before [`Kernel::watch_sockets`].
+    #[must_use]
+    pub fn unwatched(&self) -> Vec<String> {
+        self.watch.as_ref().map_or_else(Vec::new, Watch::lowered)
+    }
+
+    /// Whether anything was not told since the last call, for lack of room.
+    pub fn has_lost_events(&mut self) -> bool {
+        let (word, seen) = &mut self.events_lost;
+        let lost = word.words()[0].load(Ordering::Acquire);
+        std::mem::replace(seen, lost) != lost
+    }
+
     fn program(&mut self, part: Part) -> Loaded<'_> {
         let program = self
             .ebpf
@@ -399,6 +445,16 @@ impl Kernel {
             Loaded::Kprobe(program.try_into().expect("a kprobe in the object"))
         } else {
             Loaded::Tracepoint(program.try_into().expect("a BTF tracepoint in the object"))
+        }
+    }
+}
+
+/// Takes all events that are there.
+fn drain(events: &mut RingBuf<MapData>, take: &mut impl FnMut(&Event)) {
+    while let Some(bytes) = events.next() {
+        // The programs send whole events only.
+        if let Ok(event) = Event::read_from_bytes(&bytes) {
+            take(&event);
         }
     }
 }
@@ -462,5 +518,6 @@ fn config(options: &Options) -> Config {
             .map_or_else(Types::default, |kfuncs| kfuncs.types),
         sockets: options.sockets.unwrap_or_default(),
         senders: options.senders.config(),
+        tasks: options.tasks.unwrap_or_default(),
     }
 }

@@ -151,6 +151,11 @@ impl Maps {
     }
 }
 
+/// Maps a map that has one word.
+pub(super) fn one_word(ebpf: &Ebpf, name: &str) -> io::Result<Mapped> {
+    Mapped::new(data(ebpf, name), 1, 8)
+}
+
 /// A map of the object, which is an array.
 fn data<'a>(ebpf: &'a Ebpf, name: &str) -> &'a MapData {
     match ebpf.map(name) {

@@ -24,4 +24,5 @@ pub mod refused;
 pub mod senders;
 pub mod setup;
 pub mod sockets;
+pub mod tasks;
 pub mod watch;

@@ -96,7 +96,7 @@ impl Watched {
     fn fatal(why: &str) -> Self {
         Self {
             claims: false,
-            lowered: vec![format!("no frame is said to be a process's: {why}")],
+            lowered: vec![nobody(why)],
         }
     }
 }
@@ -128,7 +128,7 @@ impl Watch {
                         this.fatal = Some(why);
                         return this;
                     }
-                    this.refused.push(why);
+                    this.refused.push(unconnected(&why));
                 }
             }
         }
@@ -143,8 +143,16 @@ impl Watch {
         this
     }
 
-    /// Attaches them, and reads the iterator to its end.
-    pub(super) fn start(self, ebpf: &mut Ebpf) -> Watched {
+    /// What the kernel did not take, and what that lowers, in words.
+    pub(super) fn lowered(&self) -> Vec<String> {
+        match &self.fatal {
+            Some(why) => vec![nobody(why)],
+            None => self.refused.clone(),
+        }
+    }
+
+    /// Attaches them, and reads the iterator to its end, and calls `drain` in between.
+    pub(super) fn start(self, ebpf: &mut Ebpf, drain: impl FnMut()) -> Watched {
         let Self {
             loaded,
             finds,
@@ -164,7 +172,7 @@ impl Watch {
             }
             return Watched::fatal(&format!("{program} can't be attached: {}", in_words(error)));
         }
-        if finds && let Err(error) = find(ebpf) {
+        if finds && let Err(error) = find(ebpf, drain) {
             refused.push(older(&in_words(error)));
         }
         Watched {
@@ -174,15 +182,17 @@ impl Watch {
     }
 }
 
-/// Has the iterator look at every file of every task.
-fn find(ebpf: &mut Ebpf) -> Result<(), anyhow::Error> {
+/// Has the iterator look at every file of every task; `drain` takes what it told so far.
+fn find(ebpf: &mut Ebpf, mut drain: impl FnMut()) -> Result<(), anyhow::Error> {
     let program = iterator(ebpf);
     let link = program.attach()?;
     let mut file = program.take_link(link)?.into_file()?;
     // The program writes nothing; one read does some of the work.
     let mut nothing = [0; 64];
     loop {
-        match file.read(&mut nothing) {
+        let read = file.read(&mut nothing);
+        drain();
+        match read {
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(error)
@@ -198,6 +208,14 @@ fn find(ebpf: &mut Ebpf) -> Result<(), anyhow::Error> {
 /// An error and all that it comes from, in one line.
 fn in_words(error: impl Into<anyhow::Error>) -> String {
     format!("{:#}", error.into())
+}
+
+fn nobody(why: &str) -> String {
+    format!("no frame of a socket is said to be a process's: {why}")
+}
+
+fn unconnected(why: &str) -> String {
+    format!("a socket that is passed on is its creator's until somebody writes to it: {why}")
 }
 
 fn older(why: &str) -> String {

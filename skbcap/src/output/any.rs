@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Stderr, Stdout, Write};
 
-use skbcap_common::InterfaceDrops;
+use skbcap_common::{InterfaceDrops, process::Event};
 
 use super::{Lines, Outcome, Pcapng, Sink, Tee};
 use crate::{decode::Frame, stats::Stats};
@@ -69,6 +69,10 @@ impl Sink for AnySink {
     #[inline]
     fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
         each!(self, sink => sink.frame(frame, wall_ns))
+    }
+
+    fn learn(&mut self, event: Option<&Event>) {
+        each!(self, sink => sink.learn(event));
     }
 
     fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {

@@ -16,7 +16,7 @@ mod tee;
 
 use std::io;
 
-use skbcap_common::InterfaceDrops;
+use skbcap_common::{InterfaceDrops, process::Event};
 
 pub use self::{
     any::{AnySink, Console},
@@ -59,6 +59,10 @@ pub trait Sink {
     ///
     /// What the output says: `StorageFull` for a full disk, `BrokenPipe` for a closed pipe.
     fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome>;
+
+    /// Takes something that became known of a socket or a process before the next frame; `None`:
+    /// something did not become known.
+    fn learn(&mut self, _event: Option<&Event>) {}
 
     /// The wall clock was set, by so many nanoseconds; the frames from here on are dated by the
     /// new one.

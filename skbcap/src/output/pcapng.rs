@@ -6,7 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use skbcap_common::InterfaceDrops;
+use skbcap_common::{InterfaceDrops, process::Event};
 
 use super::capture_file::{CaptureFile, End, Holds, Unreadable};
 use super::form::Form;
@@ -21,6 +21,7 @@ use crate::{
     interface::{Interfaces, Key, Seen},
     link_type,
     pcapng::Packet,
+    process::Fields,
     stats::Stats,
 };
 
@@ -78,6 +79,13 @@ impl Pcapng {
     pub(crate) fn rotated(mut self, rotation: Rotation) -> Self {
         self.is_limited = !rotation.is_by_wish_only();
         self.rotation = Some(Box::new(rotation));
+        self
+    }
+
+    /// Has more said of processes, as far as it is learnt.
+    #[must_use]
+    pub fn telling(mut self, fields: Fields) -> Self {
+        self.senders.tell(fields);
         self
     }
 
@@ -217,6 +225,10 @@ impl Sink for Pcapng {
             self.warn(why, &seen);
         }
         Ok(Outcome::Written)
+    }
+
+    fn learn(&mut self, event: Option<&Event>) {
+        self.senders.learn(event);
     }
 
     fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {

@@ -1,12 +1,13 @@
 //! What is said about the last senders' frames, so that it is put into words once and not for each
 //! frame.
 
-use skbcap_common::{Flags, RecordHeader};
+use skbcap_common::{Flags, RecordHeader, process::Event};
 
 use crate::{
     annotation::Annotation,
     decode::Frame,
     pcapng::{PacketOptions, epb_flags},
+    process::{self, Fields, Known, Processes},
 };
 
 /// `CHECKSUM_PARTIAL`: the checksum is filled in later (include/linux/skbuff.h).
@@ -22,6 +23,8 @@ pub(super) struct Senders {
     known: Box<[(Key, PacketOptions); PLACES]>,
     /// A comment, while it is made.
     comment: String,
+    /// What is to be told of processes, and what is known of them.
+    more: Option<(Fields, Box<Processes>)>,
 }
 
 /// All that the options are made of.
@@ -34,6 +37,8 @@ struct Key {
     kind: u32,
     /// Those of its flags that matter, and [`SUPER_FRAME`].
     flags: u32,
+    /// What is known besides.
+    known: Known,
 }
 
 /// Among the flags in a key: the frame is several on the wire.
@@ -55,28 +60,51 @@ impl Senders {
                 .try_into()
                 .expect("as many as there are places"),
             comment: String::new(),
+            more: None,
+        }
+    }
+
+    /// Has more said of processes.
+    pub(super) fn tell(&mut self, fields: Fields) {
+        self.more = (!fields.is_empty()).then(|| (fields, Box::default()));
+    }
+
+    /// Takes something that became known, or that something did not.
+    pub(super) fn learn(&mut self, event: Option<&Event>) {
+        let Some((_, processes)) = &mut self.more else {
+            return;
+        };
+        if processes.learn(event) {
+            // Numbers of processes begin anew.
+            self.known.fill(Default::default());
         }
     }
 
     /// The options of a frame's packet.
     #[inline]
     pub(super) fn options(&mut self, frame: &Frame<'_>) -> &PacketOptions {
-        let key = Key::of(frame.header);
+        let mut key = Key::of(frame.header);
+        if let Some((_, processes)) = &self.more {
+            key.known = processes.of(frame.header);
+        }
         let place = key.place();
         // An empty place's key is no record's: none is of version 0.
         if self.known[place].0 != key {
-            self.learn(place, key, frame);
+            self.put(place, key, frame);
         }
         &self.known[place].1
     }
 
     #[cold]
-    fn learn(&mut self, place: usize, key: Key, frame: &Frame<'_>) {
+    fn put(&mut self, place: usize, key: Key, frame: &Frame<'_>) {
         let header = frame.header;
         Annotation::of(frame).write(&mut self.comment);
+        if let Some((fields, processes)) = &self.more {
+            process::append(&mut self.comment, *fields, key.known, processes);
+        }
         let process = Some((header.tgid, header.pid));
         let options = PacketOptions::new(&self.comment, flags(header), process)
-            .expect("a name of 16 bytes makes no long comment");
+            .expect("names of 16 bytes and a path make no long comment");
         self.known[place] = (key, options);
     }
 }
@@ -95,6 +123,7 @@ impl Key {
                 header.ip_summed,
             ]),
             flags: (header.flags & TOLD) | (u32::from(header.gso_size != 0) * SUPER_FRAME),
+            known: Known::default(),
         }
     }
 

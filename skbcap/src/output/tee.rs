@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use skbcap_common::InterfaceDrops;
+use skbcap_common::{InterfaceDrops, process::Event};
 
 use super::{Lines, Outcome, Pcapng, Sink};
 use crate::{decode::Frame, stats::Stats};
@@ -28,6 +28,10 @@ impl<W: Write> Sink for Tee<W> {
             self.lines.frame(frame, wall_ns)?;
         }
         Ok(outcome)
+    }
+
+    fn learn(&mut self, event: Option<&Event>) {
+        self.file.learn(event);
     }
 
     fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {

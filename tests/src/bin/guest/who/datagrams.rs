@@ -52,11 +52,13 @@ pub(super) fn rows(cases: &mut Cases, pair: &Pair) -> Result<()> {
         a,
         &calls,
     )?;
-    let calls = [(14, sender(a, "uring to=10.0.0.2:14 count=64")?)];
+    // A host that is not there: nobody answers that nobody listens.
+    a.ip("neigh add 10.0.0.77 lladdr 02:00:00:00:00:02 dev va nud permanent")?;
+    let calls = [(14, sender(a, "uring to=10.0.0.77:14 count=64")?)];
     to_ports(cases, "UDP by io_uring and its workers", a, &calls)?;
-    if std::fs::read_to_string("/proc/sys/kernel/osrelease")?.starts_with("5.10.") {
-        cases.excuse("its workers are kernel threads, which name no process");
-    }
+    let polled = "uring to=10.0.0.77:15 count=64 polled=true";
+    let calls = [(15, sender(a, polled)?)];
+    to_ports(cases, "UDP by io_uring, SQPOLL", a, &calls)?;
 
     let process = sender(a, "raw to=10.0.0.2")?;
     cases.add("raw socket", vec![Place::new(a, "va")?], move |packet| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread::sleep;
@@ -154,7 +155,7 @@ fn left_behind(cases: &mut Cases, pair: &Pair) -> Result<()> {
     server.wait_stdout("listening")?;
     let said = pair.a.sh("traffic tcp-leave to=10.0.0.2:99 bytes=180000")?;
     let process = senders(&said)?.first().context("no sender")?.tgid;
-    let reused = reuse(&pair.a, process)?;
+    let reused = reuse(&pair.a, process, None)?;
     // The kernel asks again and again whether there is room.
     sleep(Duration::from_millis(1200));
     fs::write(&go, "")?;
@@ -185,7 +186,7 @@ fn left_behind(cases: &mut Cases, pair: &Pair) -> Result<()> {
 
 /// Has a program of another name send datagrams as a process of that number; the port that they went
 /// to. A host may not let us.
-fn reuse(space: &Space, pid: u32) -> Result<Option<u16>> {
+pub(super) fn reuse(space: &Space, pid: u32, user: Option<u32>) -> Result<Option<u16>> {
     const LAST: &str = "/proc/sys/kernel/ns_last_pid";
     let path = out("reuser");
     let _ = fs::remove_file(&path);
@@ -199,6 +200,9 @@ fn reuse(space: &Space, pid: u32) -> Result<Option<u16>> {
             let mut reuser = Command::new(&path);
             let to = format!("to=10.0.0.2:{port}");
             reuser.args(["udp", &to, "sizes=64", "count=20"]);
+            if let Some(user) = user {
+                reuser.uid(user);
+            }
             run(&mut reuser).map(Some)
         })?;
         let Some(said) = said else {

@@ -5,7 +5,9 @@
 //! namespaces.
 
 mod datagrams;
+mod fields;
 mod hands;
+mod many;
 mod passed;
 mod streams;
 mod table;
@@ -16,6 +18,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+pub(crate) use self::fields::who_fields;
+pub(crate) use self::many::who_many_sockets;
 use self::table::Cases;
 use crate::lab::Pair;
 use crate::program::out;
@@ -27,10 +31,10 @@ pub(crate) fn who_sent_it() -> Result<()> {
     let losing = Pair::new("who-loss")?;
     let older = hands::Older::connect(&pair)?;
     let words = "--netns all -B 65536";
-    let under_test = Skbcap::launch(&pair.a, "who", words)?;
+    let under_test = Skbcap::launch(&pair.a, "who.mixed", words)?;
     let mut plain = command(words);
     plain.env("SKBCAP_ATTRIBUTION", "none");
-    let plain = Skbcap::launch_with(&pair.a, "who-plain", &mut plain)?;
+    let plain = Skbcap::launch_with(&pair.a, "who-plain.mixed", &mut plain)?;
     let (under_test, plain) = (under_test.listen()?, plain.listen()?);
 
     let mut cases = Cases::default();

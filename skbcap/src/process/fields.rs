@@ -1,0 +1,139 @@
+//! What is said of a frame's process, field by field: what was asked for, and the words.
+
+use std::fmt::Write;
+use std::str::FromStr;
+
+use super::{Known, Process, Processes};
+use crate::escape::escape_into;
+
+/// Bytes that end a value, or part two in one.
+const SPECIAL: &[u8] = b" =/";
+/// In a path, a slash is what it is.
+const SPECIAL_IN_PATH: &[u8] = b" =";
+
+/// Something that can be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Field {
+    /// Who created the socket, if not the sender.
+    Owner,
+    /// The sender's program.
+    Exe,
+    /// Its user.
+    Uid,
+    /// When it was started.
+    Start,
+    /// Its parent.
+    Parent,
+    /// Its network namespace.
+    Netns,
+}
+
+impl Field {
+    /// All, in the order in which they are said.
+    pub const ALL: [Self; 6] = [
+        Self::Owner,
+        Self::Exe,
+        Self::Uid,
+        Self::Start,
+        Self::Parent,
+        Self::Netns,
+    ];
+
+    /// As it is asked for, and its key in a comment.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Exe => "exe",
+            Self::Uid => "uid",
+            Self::Start => "start",
+            Self::Parent => "parent",
+            Self::Netns => "netns",
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fields(u8);
+
+/// A word that is no field's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no field: there are owner, exe, uid, start, parent, netns, and all")]
+pub struct UnknownField(String);
+
+impl Fields {
+    /// Whether nothing was asked for.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether a field was asked for.
+    #[must_use]
+    pub fn has(self, field: Field) -> bool {
+        self.0 & (1 << field as u8) != 0
+    }
+}
+
+impl FromStr for Fields {
+    type Err = UnknownField;
+
+    /// Words with commas between, in any order.
+    fn from_str(list: &str) -> Result<Self, UnknownField> {
+        let mut fields = 0;
+        for word in list.split(',') {
+            let found = Field::ALL
+                .iter()
+                .filter(|field| word == "all" || field.word() == word);
+            let bits = found.fold(0, |bits, &field| bits | 1 << field as u8);
+            if bits == 0 {
+                return Err(UnknownField(word.to_owned()));
+            }
+            fields |= bits;
+        }
+        Ok(Self(fields))
+    }
+}
+
+/// Puts behind a frame's comment what was asked for and is known.
+pub(crate) fn append(line: &mut String, fields: Fields, known: Known, processes: &Processes) {
+    for field in Field::ALL.into_iter().filter(|&field| fields.has(field)) {
+        let process = match field {
+            Field::Owner => known.owner,
+            _ => known.sender,
+        };
+        if let Some(number) = process {
+            append_one(line, field, processes.get(number));
+        }
+    }
+}
+
+fn append_one(line: &mut String, field: Field, process: &Process) {
+    if field == Field::Exe && process.exe.is_empty() {
+        return;
+    }
+    // Writing to a String can't fail.
+    let _ = write!(line, " {}=", field.word());
+    let _ = match field {
+        Field::Owner => {
+            escape_into(line, &process.comm, SPECIAL);
+            write!(line, "/{}", process.tgid)
+        }
+        Field::Exe => {
+            escape_into(line, &process.exe, SPECIAL_IN_PATH);
+            Ok(())
+        }
+        Field::Uid => write!(line, "{}", process.uid),
+        Field::Start => {
+            let (s, ns) = (
+                process.start_ns / 1_000_000_000,
+                process.start_ns % 1_000_000_000,
+            );
+            write!(line, "{s}.{ns:09}")
+        }
+        Field::Parent => write!(line, "{}", process.parent),
+        Field::Netns => write!(line, "{}", process.netns),
+    };
+}
