@@ -4,14 +4,18 @@
 //! let pass: an access out of the head or of the stack, a register or a word never written to.
 
 use std::cell::Cell;
+use std::ffi::CString;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use skbcap::filter::Libpcap;
 use skbcap::filter::cbpf::{self, Program};
 use skbcap::filter::ebpf::{ForDevices, Form, Function, Instruction};
+use skbcap::pcapng::LinkType;
 use skbcap_common::MAX_SNAPLEN;
 use skbcap_common::head::{HEAD_HEADER_LEN, MAP_REFERENCE_AT};
+use skbcap_tests::expressions::corpus;
+use skbcap_tests::frames;
 
 use crate::interpreter::{again, program};
 use crate::is_skipped;
@@ -202,7 +206,53 @@ fn translated(program: &Program) -> Function {
         form: Form::AsSent,
         program,
     };
-    Function::new(&[of]).expect("a program of some length")
+    let function = Function::new(&[of]).expect("a program of some length");
+    check_ways(&function);
+    function
+}
+
+/// Every instruction is on a way from the first, and every way ends with an exit: the kernel takes
+/// no function otherwise, whatever it would do.
+fn check_ways(function: &Function) {
+    let code = &function.instructions;
+    let mut is_reached = vec![false; code.len()];
+    let mut left = vec![0];
+    while let Some(at) = left.pop() {
+        assert!(at < code.len(), "a way leads out of the function");
+        if std::mem::replace(&mut is_reached[at], true) {
+            continue;
+        }
+        let behind = |at: usize| {
+            at.checked_add_signed(code[at].offset.into())
+                .map(|to| to + 1)
+        };
+        let to = || behind(at).expect("a way leads before the function");
+        match code[at].code {
+            0x95 => {}
+            0x05 => left.push(to()),
+            // An address of 64 bits takes two.
+            0x18 => {
+                is_reached[at + 1] = true;
+                left.push(at + 2);
+            }
+            code if matches!(code & 7, 5 | 6) && code != 0x85 => left.extend([at + 1, to()]),
+            _ => left.push(at + 1),
+        }
+    }
+    let unreached = is_reached.iter().position(|is_reached| !is_reached);
+    assert_eq!(unreached, None, "no way leads there: {code:?}");
+    let last = code.last().expect("an instruction");
+    assert!(matches!(last.code, 0x95 | 0x05), "it does not end");
+}
+
+/// An instruction that jumps nowhere else.
+fn plain(code: u16, k: u32) -> cbpf::Instruction {
+    cbpf::Instruction {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    }
 }
 
 #[test]
@@ -253,15 +303,74 @@ fn a_translation_means_what_the_program_means() {
     assert!(nonzero > CASES / 5, "{nonzero} of {CASES} programs select");
 }
 
+/// Each expression of the corpus, as libpcap compiles it, selects in the kernel what it selects with
+/// `-r`.
+#[test]
+fn the_corpus_means_what_it_means() {
+    if is_skipped() {
+        return;
+    }
+    let libpcap = match Libpcap::open() {
+        Ok(libpcap) => libpcap,
+        Err(missing) => {
+            return again("translation::the_corpus_means_what_it_means", &missing);
+        }
+    };
+    for link_type in [frames::ETHERNET, frames::RAW] {
+        let frames = frames::framed(link_type);
+        let link_type = LinkType(u16::try_from(link_type).expect("a link type"));
+        let mut dividing = 0;
+        for expression in corpus() {
+            let text = CString::new(expression.clone()).expect("no NUL");
+            let Ok(instructions) = libpcap.compile(&text, link_type) else {
+                continue;
+            };
+            let program = Program::new(&instructions).expect("a program");
+            let function = translated(&program);
+            let mut selected = 0;
+            for frame in &frames {
+                let wire_len = frame.len() as u32;
+                let head = head(frame, wire_len.into(), function.head_len);
+                let ours = run(&function, 1, head);
+                assert_eq!(
+                    ours,
+                    Ok(program.run(frame, wire_len).into()),
+                    "{expression}: {frame:02x?}"
+                );
+                selected += usize::from(ours != Ok(0));
+            }
+            dividing += usize::from(selected > 0 && selected < frames.len());
+        }
+        assert!(dividing >= 80, "{link_type:?}: {dividing}");
+    }
+}
+
+/// What no frame can fail to have, an expression may ask for alone.
+#[test]
+fn a_length_is_an_expression() {
+    // `len > 1400`, and what selects all, or nothing.
+    let longer = cbpf::Instruction {
+        jt: 0,
+        jf: 1,
+        ..plain(0x25, 1400)
+    };
+    let end = |k| plain(0x06, k);
+    let program = Program::new(&[plain(0x80, 0), longer, end(1), end(0)]).expect("a program");
+    let function = translated(&program);
+    let returned = |len: u64| run(&function, 1, head(&[0; 60], len, function.head_len));
+    assert_eq!([returned(1400), returned(1401)], [Ok(0), Ok(1)]);
+    for k in [0, 1] {
+        let program = Program::new(&[end(k)]).expect("a program");
+        let function = translated(&program);
+        let head = head(&[], 0, function.head_len);
+        assert_eq!(run(&function, 1, head), Ok(k.into()));
+    }
+}
+
 /// What is beyond the head is not looked at: the bytes there may be anything.
 #[test]
 fn a_head_is_as_long_as_the_program_reaches() {
-    let new = |code, k| cbpf::Instruction {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    };
+    let new = plain;
     let head_len = |instructions: &[cbpf::Instruction]| {
         let program = Program::new(instructions).expect("a program");
         translated(&program).head_len
@@ -278,21 +387,31 @@ fn a_head_is_as_long_as_the_program_reaches() {
     assert_eq!(head_len(&[new(0x20, !0), end]), MAX_SNAPLEN);
 }
 
+/// Programs of ten thousand instructions can be translated; of one that is too long, that is said.
+#[test]
+fn a_jump_reaches_so_far() {
+    let translated = |loads: usize| {
+        let mut code = vec![plain(0x28, 12); loads];
+        code.push(plain(0x06, 1));
+        let program = Program::new(&code).expect("a program");
+        Function::new(&[ForDevices {
+            kinds: vec![1],
+            form: Form::AsSent,
+            program: &program,
+        }])
+    };
+    let function = translated(10_000).expect("not too long");
+    check_ways(&function);
+    let head = head(&[0; 60], 60, function.head_len);
+    assert_eq!(run(&function, 1, head), Ok(1));
+    let error = translated(12_000).expect_err("too long");
+    assert_eq!(error.instructions, 12_001);
+}
+
 /// A loop ends: its last jumps back select nothing.
 #[test]
 fn loops_are_bounded() {
-    let forever = cbpf::Instruction {
-        code: 0x05,
-        jt: 0,
-        jf: 0,
-        k: !0,
-    };
-    let end = cbpf::Instruction {
-        code: 0x06,
-        jt: 0,
-        jf: 0,
-        k: 1,
-    };
+    let (forever, end) = (plain(0x05, !0), plain(0x06, 1));
     let program = Program::new(&[forever, end]).expect("a program");
     let function = translated(&program);
     let head = head(&[0; 60], 60, function.head_len);
@@ -303,14 +422,8 @@ fn loops_are_bounded() {
 #[test]
 fn can_frames_are_looked_at_as_they_are_written() {
     // The word at 0, and the byte at 5.
-    let word = |k: u32, code: u16| cbpf::Instruction {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    };
     let returned = |code: u16, at: u32, frame: &[u8]| {
-        let program = Program::new(&[word(at, code), word(0, 0x16)]).expect("a program");
+        let program = Program::new(&[plain(code, at), plain(0x16, 0)]).expect("a program");
         let function = Function::new(&[ForDevices {
             kinds: vec![280],
             form: Form::PortableCan,
