@@ -10,6 +10,10 @@ use super::libpcap::{CompileError, Libpcap, Missing};
 use crate::link_type;
 use crate::pcapng::LinkType;
 
+/// What libpcap says when it has used up the memory that it sets aside for one expression:
+/// `newchunk` in gencode.c (1.10), which never takes more than 16 chunks.
+const TOO_LONG: &str = "out of memory";
+
 /// A filter expression that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
@@ -19,6 +23,12 @@ pub enum FilterError {
     /// libpcap doesn't take it.
     #[error("{0}")]
     Compile(CompileError, Option<Fault>),
+    /// libpcap has no room for it.
+    #[error(
+        "libpcap can't compile an expression this long (it says: {TOO_LONG}): networks (net) and \
+         ranges of ports (portrange) say much in few words"
+    )]
+    TooLongForLibpcap,
     /// The kernel doesn't.
     #[error(
         "the kernel does not take this expression, {instructions} instructions of its own: {why}"
@@ -73,7 +83,10 @@ impl Expression {
     /// When libpcap doesn't take it: for this link type, or for any.
     pub fn compile(&self, link_type: LinkType) -> Result<Program, FilterError> {
         let compiled = self.libpcap.compile(&self.text, link_type);
-        let instructions = compiled.map_err(|error| FilterError::Compile(error, None))?;
+        let instructions = compiled.map_err(|error| match error.0.as_str() {
+            TOO_LONG => FilterError::TooLongForLibpcap,
+            _ => FilterError::Compile(error, None),
+        })?;
         Program::new(&instructions).map_err(|invalid| FilterError::Invalid(link_type, invalid))
     }
 

@@ -1,13 +1,18 @@
 //! Where in an expression libpcap found something wrong: it does not say so itself.
 //!
 //! Its parser reads from left to right and stops at the first word that doesn't fit. So what stands
-//! before that word can be followed by a character that no word begins with, and this is then what
-//! the error is about; what includes the word can't.
+//! before that word can be followed by one that is wrong by itself, whatever stands before it, and
+//! this is then what the error is about; what includes the word that doesn't fit can't.
 
 use std::fmt;
 
-/// No word of an expression begins with this.
-const POISON: &[u8] = b"@";
+/// Words that are wrong by themselves: a number that is none, an address that is none, and a
+/// character that no word begins with. Which of them are told apart from a word that doesn't fit is
+/// the library's version's.
+const POISONS: [&[u8]; 3] = [b"09", b"1:2:3", b"@"];
+
+/// What a word that doesn't fit is called.
+const MISFIT: &str = "syntax error";
 
 /// The most characters of an expression that are shown on each side of the fault.
 const SHOWN: usize = 60;
@@ -28,11 +33,15 @@ impl Fault {
             return None;
         }
         let whole = error(text)?;
-        let of_poison = error(POISON)?;
+        let told = |poison: &'static [u8]| Some((poison, error(poison)?));
+        let (poison, of_poison) = POISONS
+            .into_iter()
+            .filter_map(told)
+            .find(|(_, error)| !error.contains(MISFIT) && *error != whole)?;
         let words = words(text);
+        let first = |count: usize| &text[..words[..count].last().map_or(0, |word| word.1)];
         let is_fine = |count: usize| {
-            let end = words[..count].last().map_or(0, |word| word.1);
-            let poisoned = [&text[..end], b" ", POISON].concat();
+            let poisoned = [first(count), b" ", poison].concat();
             error(&poisoned).is_none_or(|error| error == of_poison)
         };
         // So many words are fine, and one more isn't.
@@ -45,10 +54,14 @@ impl Fault {
                 wrong = middle;
             }
         }
+        // What a word means may be looked at only when the next one was read.
+        if fine > 0 && !whole.contains(MISFIT) && error(first(fine)).as_ref() == Some(&whole) {
+            fine -= 1;
+        }
         let column = match words.get(fine) {
             Some(word) => word.0,
             // It ends too early; or it is no word's fault.
-            None if whole.contains("syntax error") => text.len(),
+            None if whole.contains(MISFIT) => text.len(),
             None => return None,
         };
         let text = String::from_utf8(text.to_vec()).ok()?;
@@ -93,19 +106,29 @@ impl fmt::Display for Fault {
 mod tests {
     use super::*;
 
-    /// As libpcap of an expression that may hold any number of `a`, and `(` `)` around them.
+    /// As libpcap of an expression that may hold any number of `a`, and `(` `)` around them. `x` may
+    /// stand there too, and is found to be wrong when the next word was read.
     fn error(text: &[u8]) -> Option<String> {
         let mut depth = 0;
-        for (start, end) in words(text) {
+        let is_x = |word: &(usize, usize)| &text[word.0..word.1] == b"x";
+        let mut before = None;
+        for word @ (start, end) in words(text) {
+            if before.replace(word).as_ref().is_some_and(is_x) && &text[start..end] != b"1:2:3" {
+                return Some("x is wrong".into());
+            }
             match &text[start..end] {
+                b"x" => {}
                 b"a" => {}
                 b"(" => depth += 1,
                 b")" if depth > 0 => depth -= 1,
-                b"@" => return Some("illegal char '@'".into()),
-                _ => return Some("syntax error".into()),
+                b"1:2:3" => return Some("bogus ethernet address 1:2:3".into()),
+                _ => return Some(MISFIT.into()),
             }
         }
-        (depth != 0).then(|| "syntax error".into())
+        if before.as_ref().is_some_and(is_x) {
+            return Some("x is wrong".into());
+        }
+        (depth != 0).then(|| MISFIT.into())
     }
 
     fn shown(text: &str) -> Option<String> {
@@ -120,6 +143,8 @@ mod tests {
         assert_eq!(shown("(a) )a"), Some("  (a) )a\n      ^".into()));
         assert_eq!(shown("(a"), Some("  (a\n    ^".into()), "its end");
         assert_eq!(shown("a\nbc"), None);
+        assert_eq!(shown("a x a"), Some("  a x a\n    ^".into()));
+        assert_eq!(shown("a x"), Some("  a x\n    ^".into()));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::process::{Command, Output};
 use std::thread;
 
 use skbcap::diff::Capture;
-use skbcap_tests::expressions::corpus;
+use skbcap_tests::expressions::{self, corpus};
 use skbcap_tests::frames;
 
 /// Golden captures that tcpdump reads.
@@ -236,6 +236,60 @@ fn link_types_that_an_expression_is_not_for_are_told() {
         "{said}"
     );
     let (status, lines, said) = run(&["udp", "prot", "9"]);
-    let told = "skbcap: can't parse filter expression: syntax error\n";
+    let told = "skbcap: can't parse filter expression: syntax error\n  udp prot 9\n      ^\n";
     assert_eq!((status, lines, said.as_str()), (Some(2), 0, told));
+}
+
+/// A caret below the word that libpcap stumbled over.
+#[test]
+fn a_wrong_word_is_marked() {
+    if is_skipped() {
+        return;
+    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden/chronyd.pcapng");
+    let wrong = [
+        ("adn", "^"),
+        ("tcp prot 80", "    ^"),
+        ("tcp port 80 adn host 1.2.3.4", "            ^"),
+        ("tcp and", "       ^"),
+        ("(tcp", "    ^"),
+        ("tcp) or udp", "   ^"),
+        ("tcp port 99999 or udp", "         ^"),
+        ("net 10.1.2.3/8 and tcp", "    ^"),
+        ("ether host 1", "           ^"),
+        ("ether host 1 and tcp", "           ^"),
+        ("tcp[13] & 2 != 0 udp", "                 ^"),
+        ("vlan 5000 and tcp", "     ^"),
+        ("inbound and tcp", "^"),
+        ("udp @", "    ^"),
+    ];
+    for (expression, caret) in wrong {
+        let mut command = skbcap();
+        let output = output({
+            command.arg("-r").arg(&golden).arg(expression);
+            command
+        });
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        let shown = format!("\n  {expression}\n  {caret}\n");
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.ends_with(&shown), "{said}");
+    }
+}
+
+/// What is too long for libpcap, and for the kernel, is told, and what to do.
+#[test]
+fn too_long_an_expression_is_told() {
+    if is_skipped() {
+        return;
+    }
+    let scratch = Scratch::new("too-long");
+    let file = scratch.file("ethernet.pcap", &frames::pcap(frames::ETHERNET));
+    let expression = scratch.file("expression", expressions::pairs(20_000).as_bytes());
+    let mut command = skbcap();
+    command.arg("-r").arg(&file).arg("-F").arg(&expression);
+    let output = output(command);
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    let told = "skbcap: libpcap can't compile an expression this long (it says: out of memory): \
+                networks (net) and ranges of ports (portrange) say much in few words\n";
+    assert_eq!((output.status.code(), said.as_str()), (Some(2), told));
 }

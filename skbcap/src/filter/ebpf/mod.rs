@@ -62,7 +62,8 @@ pub struct Function {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the expression is too long: {instructions} instructions of classic BPF become more than a \
-     jump of the kernel's can pass over"
+     jump of the kernel's can pass over: networks (net) and ranges of ports (portrange) say much \
+     in few words"
 )]
 pub struct TooLong {
     /// Instructions of the program.
