@@ -26,8 +26,16 @@ pub struct Fault {
 
 impl Fault {
     /// Looks for it. `error` is what libpcap says of a text; [`None`] if it takes it. Nothing is
-    /// found where the fault is no word's, or the text is not to be shown in a line.
+    /// found where the fault is no word's, or the text is not to be shown. Several lines, as a file
+    /// has them, are shown as one.
     pub(super) fn find(text: &[u8], error: impl Fn(&[u8]) -> Option<String>) -> Option<Self> {
+        let mut text = text.trim_ascii().to_vec();
+        for byte in &mut text {
+            if byte.is_ascii_whitespace() {
+                *byte = b' ';
+            }
+        }
+        let text = &text[..];
         let is_plain = |&byte: &u8| byte == b' ' || byte.is_ascii_graphic();
         if !text.iter().all(is_plain) {
             return None;
@@ -142,7 +150,9 @@ mod tests {
         assert_eq!(shown("bc"), Some("  bc\n  ^".into()));
         assert_eq!(shown("(a) )a"), Some("  (a) )a\n      ^".into()));
         assert_eq!(shown("(a"), Some("  (a\n    ^".into()), "its end");
-        assert_eq!(shown("a\nbc"), None);
+        assert_eq!(shown("a\n\tbc a\n"), Some("  a  bc a\n     ^".into()));
+        assert_eq!(shown("a\n(a\n"), Some("  a (a\n      ^".into()));
+        assert_eq!(shown("a\x1bbc"), None);
         assert_eq!(shown("a x a"), Some("  a x a\n    ^".into()));
         assert_eq!(shown("a x"), Some("  a x\n    ^".into()));
     }

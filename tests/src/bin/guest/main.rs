@@ -12,6 +12,7 @@ mod boot;
 mod clock;
 mod command;
 mod devices;
+mod expression_cost;
 mod expressions;
 mod files;
 mod forward;
@@ -92,6 +93,11 @@ const TESTS: &[Test] = &[
         "expression_shapes",
         "seconds=180",
         expressions::expression_shapes,
+    ),
+    (
+        "expression_beside",
+        "seconds=180",
+        expressions::expression_beside,
     ),
     (
         "expression_lengths",
@@ -197,6 +203,11 @@ const TESTS: &[Test] = &[
         "icount_capture",
         "alone seconds=1200",
         icount::icount_capture,
+    ),
+    (
+        "icount_expression",
+        "alone seconds=900",
+        expression_cost::icount_expression,
     ),
     ("native_cost", "alone", native::native_cost),
     ("native_drops", "alone", native::native_drops),
