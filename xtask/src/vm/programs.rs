@@ -49,7 +49,8 @@ impl Programs {
         Ok(Self { paths })
     }
 
-    /// skbcap as it is built for the host, under a name of its own.
+    /// skbcap with the host's C library, so that it can open libpcap, under a name of its own. Not as
+    /// the host's own is built: unoptimised, its start takes seconds in a guest.
     fn dynamic() -> Result<PathBuf> {
         let mut command = Command::new("cargo");
         command
@@ -62,6 +63,7 @@ impl Programs {
                 "--bin",
                 "skbcap",
             ])
+            .args(["--profile", "guest", "--target-dir", "target/guest-dynamic"])
             .args(["--message-format", "json-render-diagnostics"]);
         let messages = output(command.stderr(std::process::Stdio::inherit()))?;
         let built = messages.lines().find_map(executable);

@@ -88,15 +88,19 @@ const TESTS: &[Test] = &[
         link_types::link_type_table,
     ),
     ("netlink", "seconds=180", link_types::netlink),
-    ("expressions", "seconds=900 smp=2", expressions::expressions),
+    (
+        "expressions",
+        "seconds=1800 smp=2",
+        expressions::expressions,
+    ),
     (
         "expression_shapes",
-        "seconds=180",
+        "seconds=400 smp=2",
         expressions::expression_shapes,
     ),
     (
         "expression_beside",
-        "seconds=180",
+        "seconds=180 smp=2",
         expressions::expression_beside,
     ),
     (
