@@ -12,7 +12,6 @@ mod boot;
 mod clock;
 mod command;
 mod devices;
-mod expression_cost;
 mod expressions;
 mod files;
 mod forward;
@@ -207,11 +206,6 @@ const TESTS: &[Test] = &[
         "icount_capture",
         "alone seconds=1200",
         icount::icount_capture,
-    ),
-    (
-        "icount_expression",
-        "alone seconds=900",
-        expression_cost::icount_expression,
     ),
     ("native_cost", "alone", native::native_cost),
     ("native_drops", "alone", native::native_drops),
