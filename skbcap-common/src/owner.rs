@@ -26,7 +26,7 @@ pub mod kind {
     pub const FOUND: u32 = 1 << 5;
 }
 
-/// What is known of a socket. Written without a lock.
+/// What is known of a socket. Read without a lock.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Owner {

@@ -2,14 +2,15 @@
 //! created, accepted, connected, written to and released.
 //!
 //! Owns [`OWNERS`]. A socket's entry goes when the socket does, before its address can be another's.
-//! Entries are written without a lock: two first writes to one socket by two processes within the
-//! same nanoseconds may leave one of them out until it writes again.
+//! Its writers are changed under a lock, and read without one.
+
+use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel},
     macros::map,
-    maps::LruHashMap,
+    maps::{HashMap, LruHashMap},
 };
 use skbcap_common::{
     owner::{Owner, kind},
@@ -28,6 +29,10 @@ use crate::{
 /// What is known of a socket, by its address. The loader sets the number of entries.
 #[map]
 pub(crate) static OWNERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(1, 0);
+
+/// Sockets whose writers are being changed.
+#[map]
+static LOCKS: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
 
 /// include/linux/socket.h
 const AF_UNIX: u16 = 1;
@@ -249,19 +254,20 @@ fn put_write(sk: u64, ids: u64, name: [u64; 2]) -> Write {
                 return Write::NEWS;
             }
             process::tell_current(what::USED, sk);
-            add_writer(owner, tgid);
-            (*owner).exec_id = exec_id;
-            (*owner).comm = name;
-            (*owner).tgid = tgid;
-            (*owner).pid = pid;
-            (*owner).task = task;
+            put_writer(sk, owner, tgid, || {
+                (*owner).exec_id = exec_id;
+                (*owner).comm = name;
+                (*owner).tgid = tgid;
+                (*owner).pid = pid;
+                (*owner).task = task;
+            });
         }
         // A datagram is its writer's, whoever else may write to the socket.
         let kind = (*owner).kind;
         let is_sole = kind & kind::STREAM == 0
             || kind & kind::KNOWN != 0
                 && (*owner).writers[0] == tgid
-                && core::ptr::read_volatile(&raw const (*owner).writers[1]) == 0;
+                && read_volatile(&raw const (*owner).writers[1]) == 0;
         Write {
             is_news: !is_last,
             is_sole: is_sole && kind & (kind::KERNEL | kind::BY_THREAD) == 0,
@@ -269,41 +275,57 @@ fn put_write(sk: u64, ids: u64, name: [u64; 2]) -> Write {
     }
 }
 
-/// Puts a process among the writers of a socket.
+/// Puts a process among the writers of a socket, and does what else is to be done with its entry,
+/// while nobody else does. Where the lock can't be had, as its holder was interrupted, not all of the
+/// writers are known any more.
 ///
 /// # Safety
 ///
-/// `owner` is a whole map value.
+/// `owner` is a whole map value, that of the socket at `sk`.
 #[inline(always)]
-unsafe fn add_writer(owner: *mut Owner, tgid: u32) {
-    // SAFETY: the caller's promise.
+unsafe fn put_writer(sk: u64, owner: *mut Owner, tgid: u32, change: impl FnOnce()) {
+    // SAFETY: the caller's promise, for all of this function.
     unsafe {
-        if put_writer(&raw mut (*owner).writers[0], tgid)
-            || put_writer(&raw mut (*owner).writers[1], tgid)
-            || put_writer(&raw mut (*owner).writers[2], tgid)
-            || put_writer(&raw mut (*owner).writers[3], tgid)
-        {
+        let writers = &raw mut (*owner).writers;
+        let at = |place: usize| writers.cast::<u32>().add(place);
+        if !lock(sk) {
+            let stands_at = |place| read_volatile(at(place)) == tgid;
+            if !(stands_at(0) || stands_at(1) || stands_at(2) || stands_at(3)) {
+                (*owner).kind &= !kind::KNOWN;
+            }
             return;
         }
-        (*owner).kind |= kind::CROWD;
+        let put_at = |place| {
+            let there = read_volatile(at(place));
+            if there == 0 {
+                write_volatile(at(place), tgid);
+            }
+            there == 0 || there == tgid
+        };
+        if !(put_at(0) || put_at(1) || put_at(2) || put_at(3)) {
+            (*owner).kind |= kind::CROWD;
+        }
+        change();
+        unlock(sk);
     }
 }
 
-/// Whether the process stands at this place now.
-///
-/// # Safety
-///
-/// `place` can be written to.
+/// Tries to lock a socket's entry. Linux 5.10 has neither a compare-and-exchange nor spin locks for
+/// these programs, but its maps take a key only once.
 #[inline(always)]
-unsafe fn put_writer(place: *mut u32, tgid: u32) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let there = core::ptr::read_volatile(place);
-        if there == 0 {
-            core::ptr::write_volatile(place, tgid);
+fn lock(sk: u64) -> bool {
+    const TRIES: u32 = 32;
+    for _ in 0..TRIES {
+        if LOCKS.insert(sk, 0, BPF_NOEXIST.into()).is_ok() {
+            return true;
         }
-        there == 0 || there == tgid
     }
+    false
+}
+
+#[inline(always)]
+fn unlock(sk: u64) {
+    let _ = LOCKS.remove(sk);
 }
 
 /// Counts a frame of a socket of which nothing is known.
@@ -341,8 +363,8 @@ pub(crate) unsafe fn holds(context: *const TaskFile) {
     // SAFETY: the caller's promise; the verifier wants both to be asked for null.
     let (task, file) = unsafe {
         (
-            core::ptr::read_volatile(&raw const (*context).task),
-            core::ptr::read_volatile(&raw const (*context).file),
+            read_volatile(&raw const (*context).task),
+            read_volatile(&raw const (*context).file),
         )
     };
     if task.is_null() || file.is_null() {
@@ -374,8 +396,8 @@ pub(crate) unsafe fn holds(context: *const TaskFile) {
         unsafe {
             // Who holds one that was born under our eyes will be seen when it writes.
             if (*owner).kind & (kind::KNOWN | kind::FOUND) != kind::KNOWN {
-                add_writer(owner, tgid);
                 (*owner).kind |= kind::KNOWN | kind::FOUND;
+                put_writer(sk, owner, tgid, || {});
                 last::end_generation(last::address(sk));
             }
         }

@@ -124,7 +124,6 @@ const TESTS: &[Test] = &[
         missed::missed_map_calls,
     ),
     ("xmit_senders", "seconds=180", xmit::xmit_senders),
-    ("who_sent_it", "seconds=300", who::who_sent_it),
     ("command_family", "seconds=180", command::command_family),
     ("command_status", "seconds=180", command::command_status),
     ("command_signals", "seconds=180", command::command_signals),
