@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use super::cbpf::{Invalid, Program};
-use super::ebpf::TooLong;
+use super::ebpf::Untranslatable;
 use super::fault::Fault;
 use super::libpcap::{CompileError, Libpcap, Missing};
 use crate::link_type;
@@ -42,9 +42,9 @@ pub enum FilterError {
     /// libpcap made something of it that is no program.
     #[error("libpcap's program for {} frames can't be run", link_type::name(*.0))]
     Invalid(LinkType, #[source] Invalid),
-    /// The kernel can't jump so far.
+    /// There is no program of the kernel's for it.
     #[error(transparent)]
-    TooLong(#[from] TooLong),
+    Untranslatable(#[from] Untranslatable),
     /// Its file can't be read.
     #[error("cannot read {path}: {error}", path = .0.display(), error = .1)]
     File(PathBuf, String),

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use skbcap::filter::Libpcap;
 use skbcap::filter::cbpf::{self, Program};
-use skbcap::filter::ebpf::{ForDevices, Form, Function, Instruction};
+use skbcap::filter::ebpf::{ForDevices, Form, Function, Instruction, Untranslatable};
 use skbcap::pcapng::LinkType;
 use skbcap_common::MAX_SNAPLEN;
 use skbcap_common::head::{HEAD_HEADER_LEN, MAP_REFERENCE_AT};
@@ -201,14 +201,17 @@ fn memory<'m>(
 
 /// The translation for Ethernet devices.
 fn translated(program: &Program) -> Function {
-    let of = ForDevices {
+    let function = try_translated(program).expect("a program of some length without loops");
+    check_ways(&function);
+    function
+}
+
+fn try_translated(program: &Program) -> Result<Function, Untranslatable> {
+    Function::new(&[ForDevices {
         kinds: vec![1, 772],
         form: Form::AsSent,
         program,
-    };
-    let function = Function::new(&[of]).expect("a program of some length");
-    check_ways(&function);
-    function
+    }])
 }
 
 /// Every instruction is on a way from the first, and every way ends with an exit: the kernel takes
@@ -304,7 +307,7 @@ fn a_translation_means_what_the_program_means() {
 }
 
 /// Each expression of the corpus, as libpcap compiles it, selects in the kernel what it selects with
-/// `-r`.
+/// `-r`; but for those with a loop, which are the ones with `protochain`.
 #[test]
 fn the_corpus_means_what_it_means() {
     if is_skipped() {
@@ -326,6 +329,13 @@ fn the_corpus_means_what_it_means() {
                 continue;
             };
             let program = Program::new(&instructions).expect("a program");
+            let has_loop = expression.contains("protochain");
+            assert_eq!(program.has_loop(), has_loop, "{expression}");
+            if has_loop {
+                let error = try_translated(&program).expect_err("a loop");
+                assert_eq!(error, Untranslatable::Loop, "{expression}");
+                continue;
+            }
             let function = translated(&program);
             let mut selected = 0;
             for frame in &frames {
@@ -393,29 +403,41 @@ fn a_jump_reaches_so_far() {
     let translated = |loads: usize| {
         let mut code = vec![plain(0x28, 12); loads];
         code.push(plain(0x06, 1));
-        let program = Program::new(&code).expect("a program");
-        Function::new(&[ForDevices {
-            kinds: vec![1],
-            form: Form::AsSent,
-            program: &program,
-        }])
+        try_translated(&Program::new(&code).expect("a program"))
     };
     let function = translated(10_000).expect("not too long");
     check_ways(&function);
     let head = head(&[0; 60], 60, function.head_len);
     assert_eq!(run(&function, 1, head), Ok(1));
     let error = translated(12_000).expect_err("too long");
-    assert_eq!(error.instructions, 12_001);
+    let instructions = 12_001;
+    assert_eq!(error, Untranslatable::TooLong { instructions });
 }
 
-/// A loop ends: its last jumps back select nothing.
+/// A jump back makes a loop, one to what comes next does not; of several programs each is looked at.
 #[test]
-fn loops_are_bounded() {
-    let (forever, end) = (plain(0x05, !0), plain(0x06, 1));
-    let program = Program::new(&[forever, end]).expect("a program");
-    let function = translated(&program);
-    let head = head(&[0; 60], 60, function.head_len);
-    assert_eq!(run(&function, 1, head), Ok(0));
+fn a_loop_is_not_translated() {
+    let end = plain(0x06, 1);
+    let program = |code: &[cbpf::Instruction]| Program::new(code).expect("a program");
+    let forward = program(&[plain(0x05, 0), end]);
+    let to_itself = program(&[plain(0x05, !0), end]);
+    let to_the_start = program(&[plain(0x20, 0), plain(0x05, !1), end]);
+    assert_eq!(run_on_nothing(&translated(&forward)), Ok(1));
+    for looping in [&to_itself, &to_the_start] {
+        assert_eq!(try_translated(looping), Err(Untranslatable::Loop));
+        let of = |kind, program| ForDevices {
+            kinds: vec![kind],
+            form: Form::AsSent,
+            program,
+        };
+        let both = Function::new(&[of(1, &forward), of(65_534, looping)]);
+        assert_eq!(both, Err(Untranslatable::Loop));
+    }
+}
+
+/// What the function returns for a frame of 60 zeros.
+fn run_on_nothing(function: &Function) -> Result<u64, String> {
+    run(function, 1, head(&[0; 60], 60, function.head_len))
 }
 
 /// CAN frames are looked at in the form in which they are written.

@@ -112,6 +112,13 @@ impl Program {
         &self.instructions
     }
 
+    /// Whether it has a jump back: that of a `protochain`.
+    #[must_use]
+    pub fn has_loop(&self) -> bool {
+        let is_back = |(at, op): (usize, &Op)| matches!(op, Op::Jump(to) if *to <= at);
+        self.ops.iter().enumerate().any(is_back)
+    }
+
     /// What it does, an instruction each.
     #[must_use]
     pub fn ops(&self) -> &[Op] {

@@ -1,8 +1,9 @@
 //! Classic BPF becomes eBPF: the function of the kernel side that says whether a frame is wanted.
 //!
 //! Pure: knows the programs and where the frame's bytes lie ([`skbcap_common::head`]), and nothing
-//! of objects and kernels. It means what [`super::cbpf`] makes of a program, but for a bound on
-//! loops ([`MAX_JUMPS_BACK`]).
+//! of objects and kernels. It means what [`super::cbpf`] makes of a program. One with a loop, as only
+//! `protochain` has, is not translated: a verifier goes through all that a loop can do, round by round,
+//! and gives up late.
 //!
 //! Verifiers before 6.2 compare all that they know of every register where two paths meet. So
 //! comparisons are made on copies that they don't connect with A: then all paths know the same.
@@ -18,10 +19,6 @@ use skbcap_common::{MAX_SNAPLEN, head};
 use self::instruction::{Alu, Condition, Size, Source};
 use self::translate::Body;
 use super::cbpf::Program;
-
-/// Jumps backwards that a run may take. Only `protochain` compiles to any, one for each header. The
-/// verifier goes through all of them.
-pub const MAX_JUMPS_BACK: u32 = 128;
 
 /// Vlan tags are written into a head of this length at the least.
 const MIN_HEAD_LEN: u32 = 16;
@@ -58,16 +55,25 @@ pub struct Function {
     pub head_len: u32,
 }
 
-/// A program whose translation has a jump over more instructions than a jump can pass over.
+/// Why a program can't be translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the expression is too long: {instructions} instructions of classic BPF become more than a \
-     jump of the kernel's can pass over: networks (net) and ranges of ports (portrange) say much \
-     in few words"
-)]
-pub struct TooLong {
-    /// Instructions of the program.
-    pub instructions: usize,
+pub enum Untranslatable {
+    /// It jumps back.
+    #[error(
+        "protochain can't be looked for while capturing, the kernel takes no loop of that kind: \
+         write all with -w FILE, then select with -r FILE"
+    )]
+    Loop,
+    /// Its translation has a jump over more instructions than a jump can pass over.
+    #[error(
+        "the expression is too long: {instructions} instructions of classic BPF become more than \
+         a jump of the kernel's can pass over: networks (net) and ranges of ports (portrange) say \
+         much in few words"
+    )]
+    TooLong {
+        /// Instructions of the program.
+        instructions: usize,
+    },
 }
 
 impl Function {
@@ -75,8 +81,11 @@ impl Function {
     ///
     /// # Errors
     ///
-    /// When one of them is too long.
-    pub fn new(programs: &[ForDevices<'_>]) -> Result<Self, TooLong> {
+    /// When one of them has a loop, or is too long.
+    pub fn new(programs: &[ForDevices<'_>]) -> Result<Self, Untranslatable> {
+        if programs.iter().any(|of| of.program.has_loop()) {
+            return Err(Untranslatable::Loop);
+        }
         let reach = |of: &ForDevices<'_>| reach::reach(of.program, MAX_SNAPLEN);
         let head_len = programs.iter().map(reach).max().unwrap_or(0);
         let head_len = head_len.max(MIN_HEAD_LEN).next_multiple_of(8);
@@ -110,8 +119,6 @@ impl Function {
 const R0: u8 = 0;
 const R1: u8 = 1;
 const R2: u8 = 2;
-/// How many jumps backwards are left.
-const JUMPS_LEFT: u8 = 4;
 /// The packet's length on the wire.
 const WIRE_LEN: u8 = 5;
 /// Where its bytes are.

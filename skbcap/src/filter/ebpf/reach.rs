@@ -83,7 +83,7 @@ fn computed(alu: Alu, a: u32, x: u32, operand: Operand) -> u32 {
     }
 }
 
-/// The bytes from the packet's start on that the program can load, at most `most`.
+/// The bytes from the packet's start on that a program without loops can load, at most `most`.
 pub(super) fn reach(program: &Program, most: u32) -> u32 {
     let ops = program.ops();
     let mut before: Vec<Option<Bounds>> = vec![None; ops.len()];
@@ -100,10 +100,6 @@ pub(super) fn reach(program: &Program, most: u32) -> u32 {
         }
         let after = bounds.after(op);
         for to in successors(op, at) {
-            if to <= at {
-                // A loop: what its registers can hold is not followed.
-                return most;
-            }
             match &mut before[to] {
                 Some(there) => there.join(&after),
                 none => *none = Some(after),

@@ -2,10 +2,7 @@
 
 use super::instruction::{Alu, Condition, Instruction, Register, Size, Source};
 use super::reach::successors;
-use super::{
-    A, DATA, FRAME, ForDevices, Form, JUMPS_LEFT, MAX_JUMPS_BACK, R0, R1, R2, TooLong, VISIBLE,
-    WIRE_LEN, X,
-};
+use super::{A, DATA, FRAME, ForDevices, Form, R0, R1, R2, Untranslatable, VISIBLE, WIRE_LEN, X};
 use crate::filter::cbpf::{self, Offset, Op, Operand, Test, Value, Width};
 
 /// Where a jump leads.
@@ -32,8 +29,8 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Translates a program, of which no load reaches beyond `head_len` bytes.
-    pub(super) fn new(of: &ForDevices<'_>, head_len: u32) -> Result<Self, TooLong> {
+    /// Translates a program without loops, of which no load reaches beyond `head_len` bytes.
+    pub(super) fn new(of: &ForDevices<'_>, head_len: u32) -> Result<Self, Untranslatable> {
         let ops = of.program.ops();
         let mut body = Self {
             code: Vec::new(),
@@ -60,7 +57,7 @@ impl Body {
         if body.jumps.iter().any(is_out) {
             body.ret(Source::Constant(0));
         }
-        body.land(out).ok_or(TooLong {
+        body.land(out).ok_or(Untranslatable::TooLong {
             instructions: ops.len(),
         })?;
         Ok(body)
@@ -136,11 +133,6 @@ impl Body {
             let zero = Source::Constant(0);
             self.push(Instruction::store(Size::Four, FRAME, place_of(word), zero));
         }
-        let is_back = |(at, op): (usize, &Op)| matches!(op, Op::Jump(to) if *to <= at);
-        if ops.iter().enumerate().any(is_back) {
-            let jumps = Source::Constant(MAX_JUMPS_BACK + 1);
-            self.push(Instruction::alu64(Alu::Move, JUMPS_LEFT, jumps));
-        }
     }
 
     fn translate(&mut self, op: Op, at: usize) {
@@ -160,16 +152,7 @@ impl Body {
             Op::Negate => self.alu(Alu::Negate, A, Source::Constant(0)),
             Op::Tax => self.alu(Alu::Move, X, Source::Register(A)),
             Op::Txa => self.alu(Alu::Move, A, Source::Register(X)),
-            Op::Jump(to) => {
-                if to <= at {
-                    let one_less = Source::Constant(u32::MAX);
-                    self.push(Instruction::alu64(Alu::Add, JUMPS_LEFT, one_less));
-                    let none_left = Source::Constant(0);
-                    let is_over = Instruction::jump_if64(Condition::Equal, JUMPS_LEFT, none_left);
-                    self.push_jump(is_over, Target::Out);
-                }
-                self.go(to, at);
-            }
+            Op::Jump(to) => self.go(to, at),
             Op::Branch(test, operand, holds, otherwise) => {
                 self.branch(test, operand, [holds, otherwise], at);
             }
