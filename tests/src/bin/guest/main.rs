@@ -87,11 +87,7 @@ const TESTS: &[Test] = &[
         link_types::link_type_table,
     ),
     ("netlink", "seconds=180", link_types::netlink),
-    (
-        "expressions",
-        "seconds=1800 smp=2",
-        expressions::expressions,
-    ),
+    ("expressions", "seconds=400 smp=2", expressions::expressions),
     (
         "expression_shapes",
         "seconds=400 smp=2",
