@@ -10,6 +10,7 @@ mod replay;
 mod senders;
 mod talkers;
 mod target;
+mod watch;
 
 pub use self::{
     pipeline::{End, Pipeline},
