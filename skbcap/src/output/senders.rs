@@ -20,14 +20,23 @@ const PLACES: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Senders {
     /// The latest of those that share a place.
-    known: Box<[(Key, PacketOptions); PLACES]>,
+    places: Box<[Place; PLACES]>,
     /// A comment, while it is made.
     comment: String,
     /// What is to be told of processes, and what is known of them.
     more: Option<(Fields, Box<Processes>)>,
 }
 
-/// All that the options are made of.
+/// What was said last, and of whom.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    key: Key,
+    options: PacketOptions,
+    /// What was known besides.
+    known: Known,
+}
+
+/// All of a record that the options are made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Key {
     comm: u128,
@@ -37,8 +46,6 @@ struct Key {
     kind: u32,
     /// Those of its flags that matter, and [`SUPER_FRAME`].
     flags: u32,
-    /// What is known besides.
-    known: Known,
 }
 
 /// Among the flags in a key: the frame is several on the wire.
@@ -56,7 +63,7 @@ const _: () = assert!(TOLD & SUPER_FRAME == 0);
 impl Senders {
     pub(super) fn new() -> Self {
         Self {
-            known: vec![Default::default(); PLACES]
+            places: vec![Place::default(); PLACES]
                 .try_into()
                 .expect("as many as there are places"),
             comment: String::new(),
@@ -76,36 +83,44 @@ impl Senders {
         };
         if processes.learn(event) {
             // Numbers of processes begin anew.
-            self.known.fill(Default::default());
+            self.places.fill(Place::default());
         }
     }
 
     /// The options of a frame's packet.
     #[inline]
     pub(super) fn options(&mut self, frame: &Frame<'_>) -> &PacketOptions {
-        let mut key = Key::of(frame.header);
-        if let Some((_, processes)) = &self.more {
-            key.known = processes.of(frame.header);
-        }
-        let place = key.place();
+        let key = Key::of(frame.header);
+        let number = key.place();
+        let place = &self.places[number];
         // An empty place's key is no record's: none is of version 0.
-        if self.known[place].0 != key {
-            self.put(place, key, frame);
+        let mut is_same = place.key == key;
+        if let Some((_, processes)) = &self.more {
+            is_same &= place.known == processes.of(frame.header);
         }
-        &self.known[place].1
+        if !is_same {
+            self.put(number, key, frame);
+        }
+        &self.places[number].options
     }
 
     #[cold]
-    fn put(&mut self, place: usize, key: Key, frame: &Frame<'_>) {
+    fn put(&mut self, number: usize, key: Key, frame: &Frame<'_>) {
         let header = frame.header;
         Annotation::of(frame).write(&mut self.comment);
+        let mut known = Known::default();
         if let Some((fields, processes)) = &self.more {
-            process::append(&mut self.comment, *fields, key.known, processes);
+            known = processes.of(frame.header);
+            process::append(&mut self.comment, *fields, known, processes);
         }
         let process = Some((header.tgid, header.pid));
         let options = PacketOptions::new(&self.comment, flags(header), process)
             .expect("names of 16 bytes and a path make no long comment");
-        self.known[place] = (key, options);
+        self.places[number] = Place {
+            key,
+            options,
+            known,
+        };
     }
 }
 
@@ -123,7 +138,6 @@ impl Key {
                 header.ip_summed,
             ]),
             flags: (header.flags & TOLD) | (u32::from(header.gso_size != 0) * SUPER_FRAME),
-            known: Known::default(),
         }
     }
 
