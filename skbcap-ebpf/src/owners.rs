@@ -48,7 +48,9 @@ const PF_IO_WORKER: u32 = 0x10;
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
 
-/// The `struct sock` of a `struct socket`.
+/// The `struct sock` of a `struct socket`, 0 while it has none: the kernel makes some of its own
+/// sockets in two steps (`sock_create_lite`). A field of none must not be asked for: the load would
+/// fault, and kernels before 6.4 do not survive that in a program with functions of its own.
 #[inline(always)]
 pub(crate) fn sk(socket: *const u8) -> u64 {
     Fields::typed(socket as u64).at(config!(sockets.socket_sk))
@@ -109,6 +111,9 @@ fn current(kind: u32) -> Owner {
 /// The socket at `sk` is new, by the current task: created, or accepted.
 #[inline(always)]
 pub(crate) fn created(sk: u64, by_kernel: bool) {
+    if sk == 0 {
+        return;
+    }
     let fields = Fields::typed(sk);
     if fields.at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
@@ -151,7 +156,7 @@ pub(crate) fn cloned(sk: u64, listener: u64) {
 /// The current task connects the socket at `sk`.
 #[inline(always)]
 pub(crate) fn connects(sk: u64) {
-    if Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
+    if sk == 0 || Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
     sender::note_user();
@@ -173,7 +178,7 @@ pub(crate) fn connects(sk: u64) {
 /// The current task writes to the socket at `sk`.
 #[inline(always)]
 pub(crate) fn written<S: Source>(sk: u64) {
-    if Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
+    if sk == 0 || Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
     sender::note_user();
