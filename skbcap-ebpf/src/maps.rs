@@ -1,8 +1,7 @@
-//! Every map.
+//! The maps, but for those that one module keeps to itself.
 //!
-//! All of them but the doorbell, the events and what is per CPU are arrays that userspace maps into its memory
-//! (`BPF_F_MMAPABLE`, Linux 5.5): what userspace writes or reads while it captures takes no bpf()
-//! call.
+//! What userspace writes or reads while it captures are arrays that it maps into its memory
+//! (`BPF_F_MMAPABLE`, Linux 5.5), and rings: that takes no bpf() call.
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,

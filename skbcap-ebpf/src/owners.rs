@@ -259,13 +259,17 @@ fn put_write(sk: u64, ids: u64, name: [u64; 2]) -> Write {
                 return Write::NEWS;
             }
             process::tell_current(what::USED, sk);
-            put_writer(sk, owner, tgid, || {
+            let is_put = put_writer(sk, owner, tgid, || {
                 (*owner).exec_id = exec_id;
                 (*owner).comm = name;
                 (*owner).tgid = tgid;
                 (*owner).pid = pid;
                 (*owner).task = task;
             });
+            // Not to be remembered: the entry still names another thread as the last.
+            if !is_put {
+                return Write::NEWS;
+            }
         }
         // A datagram is its writer's, whoever else may write to the socket.
         let kind = (*owner).kind;
@@ -281,14 +285,14 @@ fn put_write(sk: u64, ids: u64, name: [u64; 2]) -> Write {
 }
 
 /// Puts a process among the writers of a socket, and does what else is to be done with its entry,
-/// while nobody else does. Where the lock can't be had, as its holder was interrupted, not all of the
-/// writers are known any more.
+/// while nobody else does; returns whether that was done. Where the lock can't be had, as its holder
+/// was interrupted, not all of the writers are known any more.
 ///
 /// # Safety
 ///
 /// `owner` is a whole map value, that of the socket at `sk`.
 #[inline(always)]
-unsafe fn put_writer(sk: u64, owner: *mut Owner, tgid: u32, change: impl FnOnce()) {
+unsafe fn put_writer(sk: u64, owner: *mut Owner, tgid: u32, change: impl FnOnce()) -> bool {
     // SAFETY: the caller's promise, for all of this function.
     unsafe {
         let writers = &raw mut (*owner).writers;
@@ -298,7 +302,7 @@ unsafe fn put_writer(sk: u64, owner: *mut Owner, tgid: u32, change: impl FnOnce(
             if !(stands_at(0) || stands_at(1) || stands_at(2) || stands_at(3)) {
                 (*owner).kind &= !kind::KNOWN;
             }
-            return;
+            return false;
         }
         let put_at = |place| {
             let there = read_volatile(at(place));
@@ -313,6 +317,7 @@ unsafe fn put_writer(sk: u64, owner: *mut Owner, tgid: u32, change: impl FnOnce(
         change();
         unlock(sk);
     }
+    true
 }
 
 /// Tries to lock a socket's entry. Linux 5.10 has neither a compare-and-exchange nor spin locks for
