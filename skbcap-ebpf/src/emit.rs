@@ -27,7 +27,7 @@ use crate::{
     notes, sender,
     skb::{Device, SharedInfo, Skb},
     source::Source,
-    who,
+    walk, who,
 };
 
 /// Takes the frame at `skb`, if it is wanted and there is room.
@@ -227,7 +227,7 @@ unsafe fn take_marked<S: Source>(
         } = place;
         let bounds = Bounds::record();
         let copied = copy::copy::<S>(to, &skb, shared_info, &plan, control, &bounds, || {
-            copy::skbcap_follow(index, segment, offset)
+            walk::skbcap_follow(index, segment, offset)
         });
         let record_len = record_len(copied.len as u32);
         (*header).record_len = record_len;

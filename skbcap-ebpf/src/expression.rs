@@ -16,6 +16,7 @@ use crate::{
     maps::HEADS,
     skb::{Device, SharedInfo, Skb},
     source::Source,
+    walk,
 };
 
 /// Whether the expression selects the frame; [`None`] if the frame can't be read.
@@ -39,7 +40,7 @@ pub(crate) unsafe fn selects<S: Source>(
         let bounds = Bounds::head();
         let plan = Plan::new(skb, device, config!(head_len));
         let copied = copy::copy::<S>(to, skb, shared_info, &plan, control, &bounds, || {
-            copy::skbcap_follow_head(index)
+            walk::skbcap_follow_head(index)
         });
         (*head).len = plan.len;
         (*head).visible = if copied.len < plan.want {

@@ -25,6 +25,7 @@ mod process;
 mod sender;
 mod skb;
 mod source;
+mod walk;
 mod who;
 
 use aya_ebpf::{

@@ -75,12 +75,15 @@ pub(crate) trait Source {
 
     /// A field of the structure at `address`; a failure is added to `failed` as its highest bit,
     /// and reads zeros. Without a branch: the verifier would follow all that comes behind once more
-    /// for each, with the zeros known.
+    /// for each, with the zeros known. Of a typed pointer it is a plain load, which can't fail.
     ///
     /// # Safety
     ///
     /// `address` came from this source.
-    unsafe fn load<T: Word, const FIELD: usize>(address: u64, failed: &mut u64) -> T;
+    #[inline(always)]
+    unsafe fn load<T: Word, const FIELD: usize>(address: u64, _failed: &mut u64) -> T {
+        Fields::typed(address).get::<T, FIELD>()
+    }
 
     /// The integer at `address + offset`, an offset from the configuration; else as
     /// [`Source::load`].
@@ -88,7 +91,10 @@ pub(crate) trait Source {
     /// # Safety
     ///
     /// As [`Source::load`].
-    unsafe fn at<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T;
+    #[inline(always)]
+    unsafe fn at<T: Copy>(address: u64, offset: u32, _failed: &mut u64) -> T {
+        Fields::typed(address).at(offset)
+    }
 
     /// The device of the skb that the program was handed.
     ///
@@ -105,7 +111,10 @@ pub(crate) trait Source {
     /// # Safety
     ///
     /// `address` came from this source.
-    unsafe fn is_set(address: u64, offset: u32) -> bool;
+    #[inline(always)]
+    unsafe fn is_set(address: u64, offset: u32) -> bool {
+        Fields::typed(address).at::<u64>(offset) != 0
+    }
 
     /// The four bytes at an address of the kernel's; zeros where it is 0 or can't be read.
     fn word32(address: u64) -> u32;
@@ -216,21 +225,6 @@ impl Source for ByType {
     }
 
     #[inline(always)]
-    unsafe fn load<T: Word, const FIELD: usize>(address: u64, _failed: &mut u64) -> T {
-        Fields(address as *const u8).get::<T, FIELD>()
-    }
-
-    #[inline(always)]
-    unsafe fn at<T: Copy>(address: u64, offset: u32, _failed: &mut u64) -> T {
-        Fields::typed(address).at(offset)
-    }
-
-    #[inline(always)]
-    unsafe fn is_set(address: u64, offset: u32) -> bool {
-        Fields(address as *const u8).at::<u64>(offset) != 0
-    }
-
-    #[inline(always)]
     fn word32(address: u64) -> u32 {
         ByAddress::word32(address)
     }
@@ -267,21 +261,6 @@ impl Source for ByCast {
     #[inline(always)]
     unsafe fn shared_info(_control: *mut Control, address: u64) -> Option<Fields> {
         Some(Fields::cast(address, config!(types.skb_shared_info)))
-    }
-
-    #[inline(always)]
-    unsafe fn load<T: Word, const FIELD: usize>(address: u64, _failed: &mut u64) -> T {
-        Fields(address as *const u8).get::<T, FIELD>()
-    }
-
-    #[inline(always)]
-    unsafe fn at<T: Copy>(address: u64, offset: u32, _failed: &mut u64) -> T {
-        Fields::typed(address).at(offset)
-    }
-
-    #[inline(always)]
-    unsafe fn is_set(address: u64, offset: u32) -> bool {
-        Fields(address as *const u8).at::<u64>(offset) != 0
     }
 
     #[inline(always)]
@@ -322,24 +301,6 @@ impl Source for ByTrust {
     unsafe fn shared_info(control: *mut Control, address: u64) -> Option<Fields> {
         // SAFETY: the caller's promise.
         unsafe { ByCast::shared_info(control, address) }
-    }
-
-    #[inline(always)]
-    unsafe fn load<T: Word, const FIELD: usize>(address: u64, failed: &mut u64) -> T {
-        // SAFETY: the caller's promise.
-        unsafe { ByCast::load::<T, FIELD>(address, failed) }
-    }
-
-    #[inline(always)]
-    unsafe fn at<T: Copy>(address: u64, offset: u32, failed: &mut u64) -> T {
-        // SAFETY: the caller's promise.
-        unsafe { ByCast::at(address, offset, failed) }
-    }
-
-    #[inline(always)]
-    unsafe fn is_set(address: u64, offset: u32) -> bool {
-        // SAFETY: the caller's promise.
-        unsafe { ByCast::is_set(address, offset) }
     }
 
     #[inline(always)]
