@@ -13,13 +13,14 @@
 //!
 //! Knows records and counters; nothing of what becomes of them.
 
-use std::{
-    io::{self, Write},
-    mem::offset_of,
-};
+mod counters;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
 
 use skbcap_common::{Hook, InterfaceDrops, RecordHeader, record::HEADER_LEN};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
     clock::{Offset, Step},
@@ -30,6 +31,8 @@ use crate::{
     stats::Stats,
 };
 
+pub use self::counters::Counters;
+
 /// How a recording begins; the last two bytes are the version of this format.
 pub const MAGIC: [u8; 8] = *b"SKBRNG01";
 
@@ -38,85 +41,6 @@ const RECORD: u32 = 2;
 const CLOCK: u32 = 3;
 const COUNTERS: u32 = 4;
 const DROPS: u32 = 5;
-
-/// The counters of all rings together, as they stand in a recording.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-pub struct Counters {
-    seen: u64,
-    filtered: u64,
-    captured: u64,
-    dropped_ring_full: u64,
-    dropped_busy: u64,
-    dropped_no_ring: u64,
-    dropped_unreadable: u64,
-    cut_short: u64,
-    /// Frames missed by the hook, and whether that is known.
-    missed: u64,
-    missed_known: u64,
-    /// From here on 0 in recordings made before there was a net.
-    seen_by_net: u64,
-    left_to_net: u64,
-    doubtful: u64,
-    deferred: u64,
-    deferred_seen: u64,
-}
-
-impl Counters {
-    fn of(stats: &Stats) -> Self {
-        Self {
-            seen: stats.seen,
-            filtered: stats.filtered,
-            captured: stats.captured,
-            dropped_ring_full: stats.dropped_ring_full,
-            dropped_busy: stats.dropped_busy,
-            dropped_no_ring: stats.dropped_no_ring,
-            dropped_unreadable: stats.dropped_unreadable,
-            cut_short: stats.cut_short,
-            missed: stats.missed.unwrap_or(0),
-            missed_known: stats.missed.is_some().into(),
-            seen_by_net: stats.seen_by_net,
-            left_to_net: stats.left_to_net,
-            doubtful: stats.doubtful,
-            deferred: stats.deferred,
-            deferred_seen: stats.deferred_seen,
-        }
-    }
-
-    /// Puts the kernel side's counters into `stats`.
-    pub fn fill(&self, stats: &mut Stats) {
-        stats.seen = self.seen;
-        stats.filtered = self.filtered;
-        stats.captured = self.captured;
-        stats.dropped_ring_full = self.dropped_ring_full;
-        stats.dropped_busy = self.dropped_busy;
-        stats.dropped_no_ring = self.dropped_no_ring;
-        stats.dropped_unreadable = self.dropped_unreadable;
-        stats.cut_short = self.cut_short;
-        stats.missed = (self.missed_known != 0).then_some(self.missed);
-        stats.seen_by_net = self.seen_by_net;
-        stats.left_to_net = self.left_to_net;
-        stats.doubtful = self.doubtful;
-        stats.deferred = self.deferred;
-        stats.deferred_seen = self.deferred_seen;
-    }
-
-    /// From a chunk, which may be one of an older version, and then has fewer of them.
-    fn read(body: &[u8]) -> Option<Self> {
-        const OLDEST: usize = offset_of!(Counters, seen_by_net);
-        let mut counters = Self::default();
-        if body.len() < OLDEST {
-            return None;
-        }
-        counters
-            .as_mut_bytes()
-            .get_mut(..body.len())?
-            .copy_from_slice(body);
-        Some(counters)
-    }
-}
 
 /// What stands at the beginning of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -387,110 +311,4 @@ fn read_header(body: &[u8]) -> Option<Header> {
 fn halves(bytes: &[u8]) -> (u32, u32) {
     let half = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
     (half(0), half(4))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{order::Order, ring::Ring};
-    use proptest::prelude::*;
-    use zerocopy::FromZeros;
-
-    fn header() -> Header {
-        let text = |text: &str| text.to_owned();
-        Header {
-            hook: Hook::Queue,
-            snaplen: 2000,
-            offset_ns: -5,
-            origin: Origin {
-                hardware: text("x86_64"),
-                os: text("Linux 6.12"),
-                application: text("skbcap"),
-                comments: vec![text("one"), text("two")],
-            },
-        }
-    }
-
-    fn recording(frames: &[(u32, u64, Vec<u8>)]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut recorder = Recorder::new(&mut bytes, &header()).unwrap();
-        for (ring, time_ns, data) in frames {
-            let mut record = RecordHeader::new_zeroed();
-            record.version = skbcap_common::VERSION;
-            record.hook = Hook::Queue as u8;
-            record.time_ns = *time_ns;
-            record.len = data.len() as u32;
-            record.captured_len = data.len() as u32;
-            recorder
-                .record(
-                    *ring,
-                    &Frame {
-                        header: &record,
-                        data,
-                    },
-                )
-                .unwrap();
-        }
-        let step = Step {
-            at_monotonic_ns: 7,
-            old_offset_ns: -5,
-            new_offset_ns: 9,
-        };
-        recorder.clock(&step).unwrap();
-        let stats = Stats {
-            seen: 3,
-            missed: Some(1),
-            ..Stats::default()
-        };
-        let drops = [InterfaceDrops {
-            netns: 1,
-            ifindex: 2,
-            dropped: 3,
-        }];
-        recorder.finish(&stats, &drops).unwrap();
-        bytes
-    }
-
-    proptest! {
-        #[test]
-        fn what_was_recorded_is_read(
-            lens in prop::collection::vec((0u32..3, 0usize..1500), 0..60)
-        ) {
-            let frames: Vec<_> = (10u64..)
-                .zip(&lens)
-                .map(|(time, &(ring, len))| (ring, time, vec![time as u8; len]))
-                .collect();
-            let recording = Recording::read(&recording(&frames)).unwrap();
-            prop_assert_eq!(&recording.header, &header());
-            prop_assert_eq!(recording.steps.len(), 1);
-            prop_assert_eq!(recording.steps[0].old_offset_ns, -5);
-            prop_assert_eq!(recording.drops[0].dropped, 3);
-            let mut stats = Stats::default();
-            recording.counters.fill(&mut stats);
-            prop_assert_eq!((stats.seen, stats.missed), (3, Some(1)));
-            let rings = recording.rings.iter().enumerate();
-            let mut order =
-                Order::new(rings.map(|(at, ring)| Ring::new(ring.as_memory(), at)).collect());
-            order.finish().unwrap();
-            let mut read = Vec::new();
-            let frames_read = order
-                .each(usize::MAX, |frame| read.push((frame.header.time_ns, frame.data.to_vec())))
-                .unwrap();
-            prop_assert_eq!(frames_read, read.len());
-            let expected: Vec<_> =
-                frames.into_iter().map(|(_, time, data)| (time, data)).collect();
-            prop_assert_eq!(read, expected);
-        }
-
-        #[test]
-        fn a_broken_recording_is_refused_and_never_panics(
-            at in 0usize..600, value: u8, cut in 0usize..600,
-        ) {
-            let mut bytes = recording(&[(0, 1, vec![1; 60]), (1, 2, vec![2; 60])]);
-            let len = bytes.len();
-            bytes[at % len] = value;
-            let _ = Recording::read(&bytes);
-            let _ = Recording::read(&bytes[..cut % len]);
-        }
-    }
 }
