@@ -2,12 +2,17 @@
 //!
 //! Knows which of an interface's frames it holds, and nothing of the other files of a capture.
 
-use std::{io, ops::Range};
+use std::io;
 
-use super::{FileOutput, Origin, form::Form};
+use super::{
+    FileOutput, Origin,
+    form::Form,
+    holds::{Holds, Unreadable},
+    wording::{section, statistics, why_without_frames},
+};
 use crate::account::{Account, Losses, Part};
-use crate::interface::{Index, Interface, Interfaces, Seen};
-use crate::pcapng::{self, InterfaceId, LinkType, Packet, Section, Statistics, Writer};
+use crate::interface::{Index, Interfaces, Seen};
+use crate::pcapng::{self, InterfaceId, LinkType, Packet, Statistics, Writer};
 
 /// The description of what losses stand under whose interface nobody knows.
 pub(super) const UNKNOWN: &str = "interface not known";
@@ -30,38 +35,6 @@ pub(super) struct CaptureFile {
     dropped: u64,
     last_ns: u64,
     has_failed: bool,
-}
-
-/// Which interfaces' frames a file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holds {
-    /// All.
-    All,
-    /// Those of one link type.
-    Only(LinkType),
-    /// Those of one link type; and it tells of losses whose link type nobody knows.
-    First(LinkType),
-}
-
-impl Holds {
-    fn holds(self, link_type: Option<LinkType>) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(kind) => link_type == Some(kind),
-            Self::First(kind) => link_type.is_none_or(|link_type| link_type == kind),
-        }
-    }
-}
-
-/// Why libpcap, and so tcpdump, does not read the whole file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
-    /// It has two link types.
-    TwoLinkTypes,
-    /// It describes two interfaces of raw IP, or one anew in another section. libpcap compares the
-    /// first one's link type as the number that it has in memory (`DLT_RAW`, 12) with the others'
-    /// as they are in the file (101): `pcap_ng_next_packet` in `sf-pcapng.c`, 1.10.
-    RawTwice,
 }
 
 /// What stands in the file for an interface.
@@ -452,68 +425,6 @@ impl CaptureFile {
     /// What is written to.
     pub(super) fn output(&self) -> &FileOutput {
         self.writer.get_ref()
-    }
-}
-
-/// Statistics of an interface over a time, which tell of its losses if there were any.
-fn statistics(
-    interface: InterfaceId,
-    time_ns: Range<u64>,
-    delivered: u64,
-    losses: Losses,
-) -> Statistics {
-    let dropped = losses.between + losses.after;
-    Statistics {
-        interface,
-        start_ns: time_ns.start,
-        end_ns: time_ns.end,
-        received: delivered + dropped,
-        dropped,
-        delivered,
-        comments: (dropped > 0)
-            .then(|| losses.to_string())
-            .into_iter()
-            .collect(),
-    }
-}
-
-/// Why an interface is described that has no frame in the section.
-fn why_without_frames(interface: &Interface, link_type: Option<LinkType>) -> &'static str {
-    match link_type {
-        Some(_) => "",
-        None if interface.captured == 0 => {
-            "every frame of it was lost: its name and its link type are not known"
-        }
-        None => "its frames have no link type in a capture file and were not written",
-    }
-}
-
-/// A section's header, in a file behind so many others. `clock_set_by_ns` tells why it is not the
-/// file's first.
-fn section(origin: &Origin, before: u64, clock_set_by_ns: Option<i64>) -> Section {
-    let mut comments = origin.comments.clone();
-    if before > 0 {
-        let part = before + 1;
-        comments.push(format!("part={part}: the capture began in another file"));
-    }
-    if let Some(by_ns) = clock_set_by_ns {
-        let (sign, magnitude) = if by_ns < 0 {
-            ('-', by_ns.unsigned_abs())
-        } else {
-            ('+', by_ns as u64)
-        };
-        comments.push(format!(
-            "the wall clock was set during the capture, by {sign}{}.{:09} s: this section's times \
-             are the new clock's, and go on from there",
-            magnitude / 1_000_000_000,
-            magnitude % 1_000_000_000,
-        ));
-    }
-    Section {
-        hardware: origin.hardware.clone(),
-        os: origin.os.clone(),
-        application: origin.application.clone(),
-        comments,
     }
 }
 

@@ -6,6 +6,7 @@ mod any;
 mod capture_file;
 mod file;
 mod form;
+mod holds;
 mod lines;
 mod pcapng;
 pub(crate) mod rotation;
@@ -13,6 +14,7 @@ mod senders;
 mod split;
 mod strftime;
 mod tee;
+mod wording;
 
 use std::io;
 

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 
 use skbcap_common::{InterfaceDrops, process::Event};
 
-use super::capture_file::{CaptureFile, End, Holds, Unreadable};
+use super::capture_file::{CaptureFile, End};
 use super::form::Form;
+use super::holds::{Holds, Unreadable};
 use super::rotation::{Rotation, Turn};
 use super::senders::Senders;
 use super::split::Files;

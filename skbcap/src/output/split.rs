@@ -4,7 +4,8 @@
 
 use std::io;
 
-use super::capture_file::{CaptureFile, Holds};
+use super::capture_file::CaptureFile;
+use super::holds::Holds;
 use super::{FileOutput, Origin};
 use crate::link_type;
 use crate::pcapng::LinkType;
