@@ -22,6 +22,7 @@ use crate::{
         load,
         netns::{self, Namespace},
         page_base::{NotFound, PageBases, Ways},
+        parts,
         preflight::{Preflight, Types},
         senders::Wanted,
         setup, sockets, tasks,
@@ -194,9 +195,9 @@ impl Facts {
 
 pub(super) fn place(hook: Hook) -> String {
     match hook {
-        Hook::Kprobe | Hook::Net => format!("kprobe ({})", load::FUNCTION),
-        Hook::Queue => format!("queue (tracepoint {})", load::QUEUE_TRACEPOINT),
-        Hook::Xmit => format!("xmit (tracepoint {})", load::XMIT_TRACEPOINT),
+        Hook::Kprobe | Hook::Net => format!("kprobe ({})", parts::FUNCTION),
+        Hook::Queue => format!("queue (tracepoint {})", parts::QUEUE_TRACEPOINT),
+        Hook::Xmit => format!("xmit (tracepoint {})", parts::XMIT_TRACEPOINT),
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{MapData, RingBuf},
-    programs::{BtfTracePoint, KProbe, ProgramError, ProgramInfo},
+    programs::ProgramError,
 };
 use skbcap_common::{
     Config, Hook,
@@ -22,70 +22,24 @@ use skbcap_common::{
     owner::{OWNERS, Sockets},
     process::{EVENTS_LEN, Event, Tasks},
 };
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::IntoBytes;
 
 use super::{
     background::{self, Background},
     btf::Btf,
     cpu_words::CpuWords,
+    events::Events,
     kfuncs::Kfuncs,
     mapped::Mapped,
     maps::{self, Division, Maps},
     missed::{self, Misses},
     object::{self, ObjectError},
+    parts::{FUNCTION, KPROBE, Loaded, NET, NOTE, Part, QUEUE, XMIT},
     refused::ProgramRefused,
     senders::Wanted,
     watch::{Watch, Watched},
 };
 use crate::{filter::ebpf::Function, geometry::Geometry};
-
-/// The function that the kprobe is attached to.
-pub const FUNCTION: &str = "__dev_queue_xmit";
-/// The tracepoint within it.
-pub const QUEUE_TRACEPOINT: &str = "net_dev_queue";
-/// The tracepoint where the driver gets the frame.
-pub const XMIT_TRACEPOINT: &str = "net_dev_start_xmit";
-
-/// A program of the object (`skbcap-ebpf/src/main.rs`), and where it belongs.
-#[derive(Clone, Copy, Debug)]
-struct Part {
-    program: &'static str,
-    /// The same with functions of the kernel's ([`super::kfuncs`]), where it lets it have them.
-    faster: &'static str,
-    place: &'static str,
-}
-
-/// The kprobe.
-const KPROBE: Part = Part {
-    program: "dev_queue_xmit",
-    faster: "dev_queue_xmit_cast",
-    place: FUNCTION,
-};
-/// The net under it.
-const NET: Part = Part {
-    program: "net",
-    faster: "net_trust",
-    place: QUEUE_TRACEPOINT,
-};
-/// The tracepoint alone.
-const QUEUE: Part = Part {
-    program: "net_dev_queue",
-    faster: "net_dev_queue_trust",
-    place: QUEUE_TRACEPOINT,
-};
-
-/// The driver's tracepoint.
-const XMIT: Part = Part {
-    program: "start_xmit",
-    faster: "start_xmit_trust",
-    place: XMIT_TRACEPOINT,
-};
-/// What tells it who sends.
-const NOTE: Part = Part {
-    program: "note",
-    faster: "note_trust",
-    place: QUEUE_TRACEPOINT,
-};
 
 /// What the kernel side is to do.
 #[derive(Clone, Debug)]
@@ -159,9 +113,7 @@ pub struct Kernel {
     /// What takes frames, and then what helps it.
     parts: Vec<Part>,
     doorbell: RingBuf<MapData>,
-    events: RingBuf<MapData>,
-    /// How many of those were lost, by the kernel side's count, and by that which was seen last.
-    events_lost: (Mapped, u64),
+    events: Events,
     owners_missed: Mapped,
     misses: Option<Misses>,
     watch: Option<Watch>,
@@ -232,8 +184,7 @@ impl Kernel {
             ebpf,
             parts: Vec::new(),
             doorbell,
-            events,
-            events_lost: (events_lost, 0),
+            events: Events::new(events, events_lost),
             owners_missed,
             misses: None,
             watch: None,
@@ -299,7 +250,7 @@ impl Kernel {
         match self.watch.take() {
             Some(watch) => {
                 let events = &mut self.events;
-                watch.start(&mut self.ebpf, || drain(events, &mut tell))
+                watch.start(&mut self.ebpf, || events.drain(&mut tell))
             }
             None => Watched::default(),
         }
@@ -413,7 +364,7 @@ impl Kernel {
 
     /// Takes what was told of sockets and processes since the last call.
     pub fn each_event(&mut self, mut take: impl FnMut(&Event)) {
-        drain(&mut self.events, &mut take);
+        self.events.drain(&mut take);
     }
 
     /// Frames so far of sockets of which nothing was known, or nothing any more.
@@ -431,9 +382,7 @@ impl Kernel {
 
     /// Whether anything was not told since the last call, for lack of room.
     pub fn has_lost_events(&mut self) -> bool {
-        let (word, seen) = &mut self.events_lost;
-        let lost = word.words()[0].load(Ordering::Acquire);
-        std::mem::replace(seen, lost) != lost
+        self.events.has_lost()
     }
 
     fn program(&mut self, part: Part) -> Loaded<'_> {
@@ -445,31 +394,6 @@ impl Kernel {
             Loaded::Kprobe(program.try_into().expect("a kprobe in the object"))
         } else {
             Loaded::Tracepoint(program.try_into().expect("a BTF tracepoint in the object"))
-        }
-    }
-}
-
-/// Takes all events that are there.
-fn drain(events: &mut RingBuf<MapData>, take: &mut impl FnMut(&Event)) {
-    while let Some(bytes) = events.next() {
-        // The programs send whole events only.
-        if let Ok(event) = Event::read_from_bytes(&bytes) {
-            take(&event);
-        }
-    }
-}
-
-/// One of the object's programs.
-enum Loaded<'k> {
-    Kprobe(&'k mut KProbe),
-    Tracepoint(&'k mut BtfTracePoint),
-}
-
-impl Loaded<'_> {
-    fn info(&self) -> Result<ProgramInfo, ProgramError> {
-        match self {
-            Self::Kprobe(program) => program.info(),
-            Self::Tracepoint(program) => program.info(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use anyhow::{Context, Result, ensure};
 use skbcap::kernel::btf::Btf;
-use skbcap::kernel::load::QUEUE_TRACEPOINT;
+use skbcap::kernel::parts::QUEUE_TRACEPOINT;
 
 /// `BPF_MAP_CREATE`, `BPF_PROG_LOAD`, `BPF_RAW_TRACEPOINT_OPEN`, `BPF_ENABLE_STATS`.
 const MAP_CREATE: libc::c_long = 0;
