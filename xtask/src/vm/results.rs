@@ -20,6 +20,13 @@ pub(crate) fn create(disk: &Path) -> Result<()> {
         .with_context(|| format!("cannot make {}", disk.display()))
 }
 
+/// What a test left in a file of its results, if it passed and left one.
+pub(super) fn of_passed(dir: &Path, file: &str) -> Option<String> {
+    let verdict = fs::read_to_string(dir.join("verdict")).ok()?;
+    let left = fs::read_to_string(dir.join(file)).ok()?;
+    verdict.starts_with("ok").then_some(left)
+}
+
 /// Empties the directory of a test's results.
 pub(crate) fn clear(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
