@@ -21,6 +21,7 @@ mod lab;
 mod law;
 mod life;
 mod limits;
+mod link_type_table;
 mod link_types;
 mod missed;
 mod native;
@@ -84,7 +85,7 @@ const TESTS: &[Test] = &[
     (
         "link_type_table",
         "seconds=400",
-        link_types::link_type_table,
+        link_type_table::link_type_table,
     ),
     ("netlink", "seconds=180", link_types::netlink),
     ("expressions", "seconds=400 smp=2", expressions::expressions),
