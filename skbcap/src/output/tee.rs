@@ -12,20 +12,28 @@ use crate::{decode::Frame, stats::Stats};
 pub struct Tee<W: Write> {
     file: Pcapng,
     lines: Lines<W>,
+    /// Why a line could not be printed of a frame that the file has: that one is not lost, and ends the
+    /// capture all the same.
+    failed: Option<io::Error>,
 }
 
 impl<W: Write> Tee<W> {
     /// Writes to both; what they say of frames is what the file says.
     pub fn new(file: Pcapng, lines: Lines<W>) -> Self {
-        Self { file, lines }
+        Self {
+            file,
+            lines,
+            failed: None,
+        }
     }
 }
 
 impl<W: Write> Sink for Tee<W> {
     fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
+        self.failed.take().map_or(Ok(()), Err)?;
         let outcome = self.file.frame(frame, wall_ns)?;
         if outcome == Outcome::Written {
-            self.lines.frame(frame, wall_ns)?;
+            self.failed = self.lines.frame(frame, wall_ns).err();
         }
         Ok(outcome)
     }
@@ -39,12 +47,15 @@ impl<W: Write> Sink for Tee<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush().and(self.lines.flush())
+        self.file.flush()?;
+        self.failed.take().map_or(Ok(()), Err)?;
+        self.lines.flush()
     }
 
     fn finish(&mut self, drops: &[InterfaceDrops], stats: &Stats, end_ns: u64) -> io::Result<()> {
         let lines = self.lines.finish(drops, stats, end_ns);
-        self.file.finish(drops, stats, end_ns).and(lines)
+        self.file.finish(drops, stats, end_ns)?;
+        self.failed.take().map_or(lines, Err)
     }
 
     fn rotate(&mut self, wall_ns: u64) -> io::Result<bool> {
@@ -65,5 +76,54 @@ impl<W: Write> Sink for Tee<W> {
 
     fn summary(&self) -> Vec<String> {
         self.file.summary()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LinkTypes, Output};
+    use crate::output::{FileOutput, Origin};
+    use crate::pcapng::check;
+    use crate::print::Style;
+    use skbcap_common::RecordHeader;
+    use zerocopy::FromZeros;
+
+    #[derive(Debug)]
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_the_file_has_is_not_told_to_be_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tee.pcapng");
+        let output = FileOutput::open(&Output::File(path.clone()))
+            .unwrap()
+            .unwrap();
+        let file = Pcapng::new(output, Origin::default(), 262_144, LinkTypes::Mixed).unwrap();
+        let mut tee = Tee::new(file, Lines::new(Closed, Style::default()));
+        let mut header = RecordHeader::new_zeroed();
+        (header.dev_type, header.len, header.captured_len) = (1, 60, 60);
+        let frame = Frame {
+            header: &header,
+            data: &[0x45; 60],
+        };
+        // Lines are printed when there are some thousand bytes of them.
+        let taken = (0..1000)
+            .take_while(|_| tee.frame(&frame, 1).is_ok())
+            .count();
+        assert!((2..1000).contains(&taken), "{taken}");
+        let _ = tee.finish(&[], &Stats::default(), 1);
+        let report = check::check(&std::fs::read(&path).unwrap());
+        assert_eq!(report.interfaces[0].packets, taken as u64);
     }
 }
