@@ -261,6 +261,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         pipeline: &mut pipeline,
         status,
         fill: 0,
+        hurries: false,
         terminal,
         // Without its command there is nothing to capture, and a file to be ended.
         end: refused.as_ref().map_or(limit, |_| Some(Instant::now())),

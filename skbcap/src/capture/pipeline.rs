@@ -222,6 +222,11 @@ impl Pipeline {
         })
     }
 
+    /// Has the output do what it can to be faster.
+    pub(super) fn hurry(&mut self) {
+        self.sink.hurry();
+    }
+
     /// What the user should be told about the output.
     pub(super) fn notices(&mut self) -> Vec<String> {
         self.sink.notices()

@@ -43,6 +43,10 @@ const TOLD_NAP: Duration = Duration::from_millis(100);
 /// A ring that is filled by this share ends a nap.
 const WAKE_SHARE: u64 = 4;
 
+/// A ring that is filled by so many hundredths when it is looked at is about to lose frames: one thread
+/// is not enough.
+const BEHIND: u64 = 50;
+
 /// Frames taken before signals and the clock are looked at again, come what may.
 const BATCH: usize = 16 * 1024;
 
@@ -56,6 +60,8 @@ pub(super) struct Watch<'a> {
     pub(super) status: StatusLine<Stderr>,
     /// How full a ring has been since the live line was shown, in hundredths.
     pub(super) fill: u64,
+    /// Whether it has ever been [`BEHIND`].
+    pub(super) hurries: bool,
     /// The terminal that was there at the start.
     pub(super) terminal: Option<File>,
     /// When the time is over.
@@ -143,12 +149,20 @@ impl Watch<'_> {
         }
     }
 
-    /// Takes note of how full the fullest ring is, where somebody looks on.
+    /// Takes note of how full the fullest ring is.
     fn see_fill(&mut self, order: &Order<'_>) {
-        if self.pipeline.talkers.is_some() {
-            let hundredths = |ring: &Ring<'_>| ring.fill() * 100 / ring.geometry().usable_bytes();
-            let fullest = order.rings().iter().map(hundredths).max();
-            self.fill = self.fill.max(fullest.unwrap_or(0));
+        let hundredths = |ring: &Ring<'_>| ring.fill() * 100 / ring.geometry().usable_bytes();
+        let fullest = order.rings().iter().map(hundredths).max().unwrap_or(0);
+        self.fill = self.fill.max(fullest);
+        if fullest >= BEHIND && !self.hurries {
+            self.hurries = true;
+            self.pipeline.hurry();
+            if self.config.debug {
+                self.status.clear();
+                say(format_args!(
+                    "a ring is filled by {fullest} %: files are written by a thread of their own from here on"
+                ));
+            }
         }
     }
 

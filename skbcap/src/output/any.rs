@@ -91,6 +91,10 @@ impl Sink for AnySink {
         each!(self, sink => sink.rotate(wall_ns))
     }
 
+    fn hurry(&mut self) {
+        each!(self, sink => sink.hurry());
+    }
+
     fn lost(&self) -> u64 {
         each!(self, sink => sink.lost())
     }

@@ -28,6 +28,8 @@ pub(super) struct CaptureFile {
     /// The link type of the first interface in the file.
     first: Option<LinkType>,
     unreadable: Option<Unreadable>,
+    /// Whether a thread of its own writes to the output.
+    writes_aside: bool,
     packets: u64,
     /// Files of the capture before this one.
     before: u64,
@@ -92,6 +94,7 @@ impl CaptureFile {
             told: Vec::new(),
             first: None,
             unreadable: None,
+            writes_aside: false,
             packets: 0,
             before,
             dropped: 0,
@@ -120,7 +123,28 @@ impl CaptureFile {
             ..Told::default()
         });
         next.told = told.collect();
+        if self.writes_aside {
+            next.write_aside();
+        }
         Ok(next)
+    }
+
+    /// Has a thread of its own write to the output from here on; unless somebody waits there for each
+    /// frame, or there can be no other thread: then all goes on as before.
+    pub(super) fn write_aside(&mut self) {
+        let output = self.writer.get_ref();
+        if self.writes_aside || output.is_live() {
+            return;
+        }
+        let started = output
+            .second()
+            .and_then(|output| self.writer.write_aside(output));
+        self.writes_aside = started.is_ok();
+    }
+
+    /// Whether it does.
+    pub(super) fn writes_aside(&self) -> bool {
+        self.writes_aside
     }
 
     /// Ends the file with its own statistics; the capture goes on in another.
@@ -392,6 +416,10 @@ impl CaptureFile {
     fn failed(&mut self, error: pcapng::Error) -> io::Error {
         if !self.has_failed {
             self.has_failed = true;
+            if !matches!(error, pcapng::Error::Io(_)) {
+                // What was taken before is as good as ever; and nobody else is to write meanwhile.
+                let _ = self.writer.flush();
+            }
             let whole_len = self.writer.whole_len();
             // That the file is not whole any more is worse than why.
             if let Err(worse) = self.writer.get_mut().keep(whole_len) {

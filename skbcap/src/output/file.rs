@@ -194,6 +194,19 @@ impl FileOutput {
         }
     }
 
+    /// Another handle of it, for another thread: both write to the same place of it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn second(&self) -> io::Result<Self> {
+        Ok(Self {
+            file: self.file.try_clone()?,
+            path: self.path.clone(),
+            ..*self
+        })
+    }
+
     /// Its name; empty for standard output.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -99,6 +99,9 @@ pub trait Sink {
         Ok(false)
     }
 
+    /// Frames come faster than they are taken: whatever can be done about it is to be done from here on.
+    fn hurry(&mut self) {}
+
     /// After an error: frames that were taken and are not in the output after all.
     fn lost(&self) -> u64;
 

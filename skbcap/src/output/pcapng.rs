@@ -284,6 +284,14 @@ impl Sink for Pcapng {
         Ok(true)
     }
 
+    fn hurry(&mut self) {
+        // It fails no file.
+        let _ = self.files.each(|file| {
+            file.write_aside();
+            Ok(())
+        });
+    }
+
     fn lost(&self) -> u64 {
         self.files.iter().map(CaptureFile::lost).sum()
     }

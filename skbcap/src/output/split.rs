@@ -106,12 +106,15 @@ impl Split {
                 let output = output
                     .beside(&link_type::name(kind))
                     .map_err(|error| io::Error::new(error.kind(), error))?;
-                let file = CaptureFile::new(
+                let mut file = CaptureFile::new(
                     output,
                     part_of(&self.origin, kind),
                     self.snaplen,
                     Holds::Only(kind),
                 )?;
+                if self.parts[0].1.writes_aside() {
+                    file.write_aside();
+                }
                 self.parts.push((kind, file));
                 self.parts.len() - 1
             }

@@ -62,6 +62,10 @@ impl<W: Write> Sink for Tee<W> {
         self.file.rotate(wall_ns)
     }
 
+    fn hurry(&mut self) {
+        self.file.hurry();
+    }
+
     fn lost(&self) -> u64 {
         self.file.lost()
     }

@@ -1,14 +1,18 @@
 //! The writer: blocks are made in a buffer of its own and leave it whole.
 
+mod aside;
+mod blocks;
+mod chunk;
 mod packet;
 
 pub use packet::PacketOptions;
+
+use self::blocks::Blocks;
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::Block;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
 use pcap_file::pcapng::blocks::interface_description::{
@@ -22,13 +26,6 @@ use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeade
 use pcap_file::{DataLink, Endianness};
 
 use super::{Error, Interface, InterfaceId, MAX_SNAPLEN, Packet, Section, Statistics};
-
-/// Blocks are handed on once they are this many bytes: large enough that a system call's cost is
-/// spread over hundreds of packets, small enough to stay in a core's cache.
-const BUFFER_LEN: usize = 256 * 1024;
-
-/// The block type of a packet.
-const ENHANCED_PACKET: u32 = 6;
 
 /// Writes pcapng, little-endian, times in nanoseconds, one snapshot length for all interfaces.
 ///
@@ -207,6 +204,17 @@ impl<W: Write> Writer<W> {
             .push(&Block::InterfaceStatistics(block), "interface statistics")
     }
 
+    /// From here on has a thread of its own write to the output, which `out` is by another handle:
+    /// where making blocks and writing them is more than one thread can do. An error of the output is
+    /// told by a later call then, at the latest by [`Writer::flush`].
+    ///
+    /// # Errors
+    ///
+    /// If there can be no other thread; then all goes on as before.
+    pub fn write_aside(&mut self, out: impl Write + Send + 'static) -> io::Result<()> {
+        self.blocks.write_aside(out)
+    }
+
     /// Writes out every block so far, and flushes the output.
     ///
     /// # Errors
@@ -214,7 +222,7 @@ impl<W: Write> Writer<W> {
     /// If the output fails. What it did not take is kept, and tried again the next time.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.blocks
-            .write_to(&mut self.out)
+            .write_all(&mut self.out)
             .and_then(|()| self.out.flush())
             .map_err(Error::Io)
     }
@@ -239,7 +247,7 @@ impl<W: Write> Writer<W> {
     /// Bytes of all blocks, of which some may not have been written out yet.
     #[must_use]
     pub fn encoded_len(&self) -> u64 {
-        self.blocks.gone + self.blocks.pending() as u64
+        self.blocks.encoded_len()
     }
 
     /// The output.
@@ -266,16 +274,16 @@ impl<W: Write> Writer<W> {
     /// that the block was not taken.
     #[inline]
     fn make_room(&mut self) -> Result<(), Error> {
-        if self.blocks.pending() < BUFFER_LEN {
-            Ok(())
+        if self.blocks.is_full() {
+            self.hand_on()
         } else {
-            self.empty()
+            Ok(())
         }
     }
 
     #[cold]
-    fn empty(&mut self) -> Result<(), Error> {
-        self.blocks.write_to(&mut self.out).map_err(Error::Io)
+    fn hand_on(&mut self) -> Result<(), Error> {
+        self.blocks.hand_on(&mut self.out).map_err(Error::Io)
     }
 }
 
@@ -305,146 +313,6 @@ fn section_header(section: &Section) -> SectionHeaderBlock<'static> {
         minor_version: 0,
         section_length: -1,
         options,
-    }
-}
-
-/// Encoded blocks on their way to the output, and how far they have got.
-///
-/// The buffer's filled part always begins and ends at a block's border.
-struct Blocks {
-    /// Makes every block but packets, one at a time.
-    encoder: PcapNgWriter<Vec<u8>>,
-    /// Blocks, and room for more behind them.
-    buffer: Vec<u8>,
-    /// Bytes of blocks in the buffer.
-    filled: usize,
-    /// Bytes of the buffer that the output has taken.
-    sent: usize,
-    /// Bytes of all blocks that have left the buffer.
-    gone: u64,
-}
-
-impl std::fmt::Debug for Blocks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Blocks")
-            .field("pending", &self.pending())
-            .field("sent", &self.sent)
-            .field("gone", &self.gone)
-            .finish()
-    }
-}
-
-impl Blocks {
-    fn new(section: SectionHeaderBlock<'static>) -> Result<Self, Error> {
-        let encoder = PcapNgWriter::with_section_header(Vec::new(), section).map_err(|source| {
-            Error::Block {
-                block: "section header",
-                source: Box::new(source),
-            }
-        })?;
-        let mut this = Self {
-            encoder,
-            // Zeros that the system gives: memory only once it is written to.
-            buffer: vec![0; 2 * BUFFER_LEN],
-            filled: 0,
-            sent: 0,
-            gone: 0,
-        };
-        this.take_encoded();
-        Ok(this)
-    }
-
-    fn push(&mut self, block: &Block<'_>, name: &'static str) -> Result<(), Error> {
-        let result = self.encoder.write_block(block);
-        if let Err(source) = result {
-            self.encoder.get_mut().clear();
-            return Err(Error::Block {
-                block: name,
-                source: Box::new(source),
-            });
-        }
-        self.take_encoded();
-        Ok(())
-    }
-
-    /// Moves what the encoder has made into the buffer.
-    fn take_encoded(&mut self) {
-        let mut encoded = std::mem::take(self.encoder.get_mut());
-        self.room(encoded.len()).copy_from_slice(&encoded);
-        encoded.clear();
-        *self.encoder.get_mut() = encoded;
-    }
-
-    /// Appends a packet that was found to fit.
-    #[inline]
-    fn push_packet(&mut self, packet: &Packet<'_>) {
-        packet::put(self.room(packet::block_len(packet)), packet);
-    }
-
-    /// So many bytes more of the buffer, to be filled with a block.
-    #[inline]
-    fn room(&mut self, len: usize) -> &mut [u8] {
-        let start = self.filled;
-        self.filled += len;
-        if self.filled > self.buffer.len() {
-            self.grow();
-        }
-        &mut self.buffer[start..self.filled]
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        self.buffer.resize(self.filled, 0);
-    }
-
-    fn pending(&self) -> usize {
-        self.filled
-    }
-
-    /// Writes the buffer out and empties it. After an error it stays as it was, but for what the
-    /// output took.
-    fn write_to(&mut self, out: &mut impl Write) -> io::Result<()> {
-        let buffer = &self.buffer[..self.filled];
-        while self.sent < buffer.len() {
-            match out.write(&buffer[self.sent..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(taken) => self.sent += taken,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.gone += self.sent as u64;
-        self.sent = 0;
-        self.filled = 0;
-        Ok(())
-    }
-
-    fn whole_len(&self) -> u64 {
-        let sent = self
-            .ends()
-            .map(|(_, end)| end)
-            .take_while(|&end| end <= self.sent);
-        self.gone + sent.last().unwrap_or(0) as u64
-    }
-
-    fn unwritten_packets(&self) -> u64 {
-        let unsent = self.ends().filter(|&(_, end)| end > self.sent);
-        unsent.filter(|&(kind, _)| kind == ENHANCED_PACKET).count() as u64
-    }
-
-    /// The kind of each block in the buffer, and where it ends.
-    fn ends(&self) -> impl Iterator<Item = (u32, usize)> {
-        let buffer = &self.buffer[..self.filled];
-        let word = |at: usize| {
-            let bytes = buffer.get(at..at + 4)?;
-            Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-        };
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let kind = word(at)?;
-            at += word(at + 4)? as usize;
-            Some((kind, at))
-        })
     }
 }
 

@@ -128,7 +128,7 @@ pub(super) fn put(room: &mut [u8], packet: &Packet<'_>) {
     let block_len = room.len() as u32;
     let (head, room) = room.split_at_mut(HEAD_LEN);
     let words = [
-        super::ENHANCED_PACKET,
+        super::chunk::ENHANCED_PACKET,
         block_len,
         interface.0,
         (time_ns >> 32) as u32,

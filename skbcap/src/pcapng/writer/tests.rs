@@ -1,7 +1,7 @@
 //! The writer against outputs that fail, and its blocks byte by byte.
 
 use std::io::{self, Write};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::blocks::opt_common::UnknownOption;
@@ -200,6 +200,79 @@ fn a_closed_pipe_is_known_by_its_kind() {
     assert_eq!(writer.whole_len(), 0);
 }
 
+/// A disk with two handles.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Disk>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// With a thread that writes, all is as without: the bytes, what a full disk keeps, and what is
+/// written once it has room again.
+#[test]
+fn a_thread_of_its_own_writes_the_same() {
+    const PACKETS: usize = 120;
+    let data: Vec<u8> = (0..100_000u32).map(|byte| byte as u8).collect();
+    let packet = |number: usize| packet(&data[number..]);
+    let mut alone = Writer::new(Vec::new(), &section(), MAX_SNAPLEN).unwrap();
+    alone.interface(&interface("eth0")).unwrap();
+    let mut borders = vec![alone.encoded_len()];
+    for number in 0..PACKETS {
+        alone.packet(&packet(number)).unwrap();
+        borders.push(alone.encoded_len());
+    }
+    let expected = alone.into_inner().unwrap();
+    let all = expected.len();
+    for capacity in [0, 1, 300_000, 4_000_000, all - 1, all] {
+        let disk = Shared(Arc::new(Mutex::new(Disk {
+            bytes: vec![],
+            capacity,
+            stride: 70_000,
+            then: io::ErrorKind::StorageFull,
+        })));
+        let mut writer = Writer::new(disk.clone(), &section(), MAX_SNAPLEN).unwrap();
+        writer.interface(&interface("eth0")).unwrap();
+        let mut taken = 0;
+        let written = (0..PACKETS).try_for_each(|number| {
+            if number == 10 {
+                writer.write_aside(disk.clone()).unwrap();
+            }
+            writer.packet(&packet(number))?;
+            taken += 1;
+            assert_eq!(writer.encoded_len(), borders[taken]);
+            Ok::<_, Error>(())
+        });
+        let ended = written.and_then(|()| writer.flush());
+        assert_eq!(ended.is_err(), capacity < all, "{capacity}");
+        if let Err(error) = ended {
+            assert_eq!(error.io_kind(), Some(io::ErrorKind::StorageFull));
+            let whole = borders.iter().filter(|&&border| border <= capacity as u64);
+            let behind = borders[1..=taken]
+                .iter()
+                .filter(|&&border| border > writer.whole_len());
+            // The section and the interface are blocks, too.
+            if capacity > 1 {
+                assert_eq!(Some(writer.whole_len()), whole.copied().max());
+            }
+            assert_eq!(writer.unwritten_packets(), behind.count() as u64);
+            disk.0.lock().unwrap().capacity = usize::MAX;
+            for number in taken..PACKETS {
+                writer.packet(&packet(number)).unwrap();
+            }
+            writer.flush().unwrap();
+        }
+        assert_eq!(writer.whole_len(), all as u64);
+        assert!(disk.0.lock().unwrap().bytes == expected, "{capacity}");
+    }
+}
+
 proptest! {
     /// A packet's bytes are those that pcap-file makes.
     #[test]
@@ -252,7 +325,7 @@ proptest! {
             theirs.blocks.push(&block, "packet").unwrap();
             ours.interface(&interface("eth1")).unwrap();
             theirs.interface(&interface("eth1")).unwrap();
-            ours.blocks.buffer[ours.blocks.filled..].fill(0xff);
+            ours.blocks.soil();
         }
         prop_assert_eq!(ours.into_inner().unwrap(), theirs.into_inner().unwrap());
     }

@@ -32,6 +32,7 @@ pub(crate) fn stress_stopped() -> Result<()> {
         let name = format!("stopped-{hook}");
         let skbcap = Skbcap::start(&pair.a, &name, &format!("--hook {hook} {SMALL}"))?;
         let mut sent = send(&pair.a, &format!("{all} count=20 gap_us=2000"))?;
+        ensure!(writers(&skbcap.program)? == 0, "it was never behind");
         skbcap.program.signal(Signal::STOP)?;
         let begun = Instant::now();
         let mut first = 20;
@@ -41,6 +42,10 @@ pub(crate) fn stress_stopped() -> Result<()> {
         }
         skbcap.program.signal(Signal::CONT)?;
         sleep(Duration::from_millis(500));
+        ensure!(
+            writers(&skbcap.program)? == 1,
+            "no thread of its own writes what was in full rings"
+        );
         sent += send(
             &pair.a,
             &format!("{all} count=20 gap_us=2000 first={first}"),
@@ -50,6 +55,15 @@ pub(crate) fn stress_stopped() -> Result<()> {
         told_by_frames(&done, counts.ring_full)?;
     }
     Ok(())
+}
+
+/// Threads of a capture that write only.
+fn writers(skbcap: &Program) -> Result<usize> {
+    let mut writers = 0;
+    for task in fs::read_dir(format!("/proc/{}/task", skbcap.child.id()))? {
+        writers += usize::from(fs::read_to_string(task?.path().join("comm"))? == "writer\n");
+    }
+    Ok(writers)
 }
 
 /// Every loss stands before a frame of its CPU: frames came behind them on each.
