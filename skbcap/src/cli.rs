@@ -7,15 +7,19 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+mod diff;
+mod one_line;
 mod senders;
 mod tcpdump;
+mod verify;
 
+pub use self::diff::Diff;
+pub use self::one_line::one_line;
 pub use self::senders::SenderOptions;
 pub use self::tcpdump::{NotOffered, Tcpdump};
+pub use self::verify::Verify;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use crate::diff::Difference;
+use clap::{Parser, Subcommand, ValueEnum};
 
 const FILES: &str = "Reading files";
 const OUTPUT: &str = "Output";
@@ -306,78 +310,6 @@ pub enum Command {
     Verify(Verify),
 }
 
-const DIFF_EXAMPLES: &str = "\
-Differences that have a name, for --ignore:
-  checksum      filled in later: unfinished on one side, right on the other
-  segmentation  a super-frame on one side, its segments on the other
-  vlan          a VLAN tag on one side only
-  cooked        another link-layer header: Ethernet, cooked (SLL, SLL2), or none
-  cut           fewer bytes kept than the file's snapshot length says
-  order         the same frames in another order
-
-Exit status:
-  0  the same frames
-  1  different
-  2  trouble: no capture, a broken one, or bad usage";
-
-/// Two captures to compare.
-#[derive(Clone, Debug, Args)]
-#[command(
-    after_help = DIFF_EXAMPLES,
-    max_term_width = 100,
-    args_override_self = true,
-    disable_help_flag = true
-)]
-pub struct Diff {
-    /// A capture: pcap or pcapng, of any program
-    #[arg(value_name = "OURS")]
-    pub ours: PathBuf,
-
-    /// Another
-    #[arg(value_name = "THEIRS")]
-    pub theirs: PathBuf,
-
-    /// Differences that count as none: a list of names, see below
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_enum,
-        value_delimiter = ',',
-        hide_possible_values = true
-    )]
-    pub ignore: Vec<Difference>,
-
-    /// Compare this interface's frames only; may be repeated [default: all]
-    #[arg(long = "iface", value_name = "NAME")]
-    pub interfaces: Vec<String>,
-
-    /// Excuse frames of one side that lie outside of the time both captures share, or within
-    /// SECONDS of its ends
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
-    pub window: Option<String>,
-
-    /// Show this many pairs, and this many frames of each side [default: 10]
-    #[arg(
-        short = 'n',
-        value_name = "COUNT",
-        default_value_t = 10,
-        hide_default_value = true
-    )]
-    pub show: usize,
-
-    /// Write all of it as JSON
-    #[arg(long, conflicts_with = "quiet")]
-    pub json: bool,
-
-    /// Write nothing: the exit status says it
-    #[arg(short = 'q')]
-    pub quiet: bool,
-
-    /// Print this help
-    #[arg(short = 'h', long, action = clap::ArgAction::HelpShort)]
-    pub help: Option<bool>,
-}
-
 /// How frames begin in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LinkTypeChoice {
@@ -386,38 +318,6 @@ pub enum LinkTypeChoice {
     Device,
     /// With a header that is the same for all devices.
     Sll2,
-}
-
-const VERIFY_EXAMPLES: &str = "\
-Exit status, the worst of all files:
-  0  each adds up: every block is sound, every frame accounted for
-  1  one does not, or does not say enough to tell
-  2  trouble: not pcapng, or bad usage";
-
-/// Captures to check.
-#[derive(Clone, Debug, Args)]
-#[command(
-    after_help = VERIFY_EXAMPLES,
-    max_term_width = 100,
-    args_override_self = true,
-    disable_help_flag = true
-)]
-pub struct Verify {
-    /// A capture: pcapng, of any program
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
-
-    /// Write all of it as JSON
-    #[arg(long, conflicts_with = "quiet")]
-    pub json: bool,
-
-    /// Write nothing: the exit status says it
-    #[arg(short = 'q')]
-    pub quiet: bool,
-
-    /// Print this help
-    #[arg(short = 'h', long, action = clap::ArgAction::HelpShort)]
-    pub help: Option<bool>,
 }
 
 /// Where frames are taken.
@@ -434,35 +334,10 @@ pub enum HookChoice {
     Xmit,
 }
 
-/// What is wrong with a command line, as one line without the command's name.
-///
-/// Not for the "errors" that are requests for help or the version.
-#[must_use]
-pub fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let mut paragraphs = text.split("\n\n");
-    let first = paragraphs.next().unwrap_or_default();
-    let mut line = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    if let Some(rest) = line.strip_prefix("error: ") {
-        line = rest.to_owned();
-    }
-    let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: "));
-    // That it could be a word of the command is of no use to whoever has none.
-    let tip = tip.and_then(|tip| tip.lines().next());
-    if let Some(tip) = tip.filter(|tip| tip.contains("similar")) {
-        line = format!("{line}; {tip}");
-    }
-    format!("{line}; see 'skbcap --help'")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
-
-    fn refused(arguments: &[&str]) -> String {
-        one_line(&Cli::try_parse_from(arguments).unwrap_err())
-    }
 
     #[test]
     fn the_definition_is_sound() {
@@ -470,39 +345,9 @@ mod tests {
     }
 
     #[test]
-    fn a_comparison_is_no_capture() {
-        let cli = Cli::try_parse_from(["skbcap", "diff", "a", "b", "--ignore=vlan,order"]).unwrap();
-        let Some(Command::Diff(diff)) = cli.command else {
-            panic!("no subcommand");
-        };
-        assert_eq!(diff.ignore, [Difference::Vlan, Difference::Order]);
-        let cli = Cli::try_parse_from(["skbcap", "tcp", "diff"]).unwrap();
-        assert_eq!(cli.expression, ["tcp", "diff"]);
-        assert!(Cli::try_parse_from(["skbcap", "diff", "a"]).is_err());
-    }
-
-    #[test]
     fn the_last_of_a_repeated_option_counts_as_in_tcpdump() {
         let cli = Cli::try_parse_from(["skbcap", "-c1", "-c2", "-i", "eth0", "-i", "lo"]).unwrap();
         assert_eq!(cli.count.as_deref(), Some("2"));
         assert_eq!(cli.interfaces, ["eth0", "lo"]);
-    }
-
-    #[test]
-    fn errors_fit_one_line_and_say_where_to_look() {
-        assert_eq!(
-            refused(&["skbcap", "--hook", "tc"]),
-            "invalid value 'tc' for '--hook <auto|kprobe|queue|xmit>' \
-             [possible values: auto, kprobe, queue, xmit]; see 'skbcap --help'"
-        );
-        assert_eq!(
-            refused(&["skbcap", "--hok", "queue"]),
-            "unexpected argument '--hok' found; a similar argument exists: '--hook'; \
-             see 'skbcap --help'"
-        );
-        assert_eq!(
-            refused(&["skbcap", "-w"]),
-            "a value is required for '-w <FILE>' but none was supplied; see 'skbcap --help'"
-        );
     }
 }

@@ -3,33 +3,34 @@
 //! Owns the ranges and their messages. Opens nothing, asks no kernel: interfaces and namespaces
 //! are looked up by who attaches, files opened by [`crate::output`].
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use skbcap_common::MAX_SNAPLEN;
-use skbcap_common::config::MAX_INTERFACES;
 
 mod error;
+mod interfaces;
+mod netns;
+mod numbers;
 mod rotate;
 mod senders;
+mod style;
 
 pub use self::error::ConfigError;
+pub use self::netns::NetnsChoice;
+pub use self::numbers::MAX_BUFFER_KIB;
+pub(crate) use self::numbers::count;
 pub use self::rotate::Rotate;
 pub use self::senders::{Senders, Sides};
+pub(crate) use self::style::style;
 pub use crate::cli::HookChoice;
 use crate::cli::{Cli, LinkTypeChoice};
 use crate::filter::Text;
-use crate::print::{Detail, Dump, DumpForm, Style, TimeStyle};
+use crate::print::Style;
 use crate::process::Fields;
 use crate::sll2;
-
-/// The largest `-B`: 2 GiB, libpcap's own bound (an `int` of bytes).
-pub const MAX_BUFFER_KIB: u64 = 2 << 20;
-
-/// `IFNAMSIZ` less the NUL byte.
-const MAX_INTERFACE_NAME: usize = 15;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,19 +108,6 @@ pub enum LinkTypes {
     Split,
 }
 
-/// Which network namespaces are captured in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NetnsChoice {
-    /// The one that skbcap was started in.
-    Own,
-    /// All.
-    All,
-    /// The one that a file stands for, such as `/run/netns/NAME`.
-    Path(PathBuf),
-    /// The one of a process.
-    Pid(u32),
-}
-
 impl Config {
     /// Resolves what was typed.
     ///
@@ -173,7 +161,7 @@ impl Config {
         if !fields.is_empty() && output == Output::Print {
             return Err(ConfigError::FieldsWithoutFile);
         }
-        let mut snaplen = cli.snaplen.map_or(Ok(MAX_SNAPLEN), snaplen)?;
+        let mut snaplen = cli.snaplen.map_or(Ok(MAX_SNAPLEN), numbers::snaplen)?;
         if link_types == LinkTypes::Sll2 {
             snaplen = snaplen.max(sll2::MIN_SNAPLEN);
         }
@@ -186,16 +174,19 @@ impl Config {
             style,
             link_types,
             fields,
-            time_limit: cli.time_limit.map(time_limit).transpose()?,
-            interfaces: interfaces(cli.interfaces)?,
+            time_limit: cli.time_limit.map(numbers::time_limit).transpose()?,
+            interfaces: interfaces::resolve(cli.interfaces)?,
             expression,
             run: cli.run,
             senders: Senders::resolve(&cli.senders)?,
             count: cli.count.map(count).transpose()?,
             snaplen,
-            buffer_bytes: cli.buffer_kib.map(buffer_bytes).transpose()?,
+            buffer_bytes: cli.buffer_kib.map(numbers::buffer_bytes).transpose()?,
             hook: cli.hook,
-            netns: cli.netns.as_deref().map_or(Ok(NetnsChoice::Own), netns)?,
+            netns: cli
+                .netns
+                .as_deref()
+                .map_or(Ok(NetnsChoice::Own), NetnsChoice::resolve)?,
             btf: cli.btf,
             debug: cli.debug,
             check: cli.check,
@@ -214,59 +205,6 @@ pub(crate) fn output(write: Option<PathBuf>) -> Output {
     }
 }
 
-/// As tcpdump understands it: `-X` goes before `-x`, and both before `-A`.
-pub(crate) fn style(cli: &Cli) -> Result<Style, ConfigError> {
-    let time = match cli.times {
-        0 => TimeStyle::Local,
-        1 => TimeStyle::None,
-        2 => TimeStyle::Epoch,
-        3 => TimeStyle::SinceLast,
-        4 => TimeStyle::LocalWithDate,
-        5 => TimeStyle::SinceFirst,
-        _ => return Err(ConfigError::TooManyT),
-    };
-    let forms = [
-        (cli.hex_and_ascii, DumpForm::HexAndAscii),
-        (cli.hex, DumpForm::Hex),
-        (cli.ascii, DumpForm::Ascii),
-    ];
-    let dump = forms
-        .into_iter()
-        .find(|(times, _)| *times > 0)
-        .map(|(times, form)| Dump {
-            form,
-            link_layer: times > 1,
-        });
-    if cli.json {
-        let lines_only = [
-            (cli.quiet, "-q"),
-            (cli.verbose, "-v"),
-            (cli.link_layer, "-e"),
-            (cli.hex_and_ascii, "-X"),
-            (cli.ascii, "-A"),
-        ];
-        let given = lines_only.into_iter().find(|(times, _)| *times > 0);
-        if let Some((_, option)) = given {
-            return Err(ConfigError::JsonAnd(option));
-        }
-    }
-    Ok(Style {
-        time,
-        nanoseconds: cli.nano > 0 || cli.tcpdump.nanoseconds(),
-        number: cli.number > 0,
-        detail: match (cli.quiet, cli.verbose) {
-            // tcpdump asks for -q first.
-            (1.., _) => Detail::Quiet,
-            (0, 1..) => Detail::Verbose,
-            (0, 0) => Detail::Plain,
-        },
-        link_layer: cli.link_layer > 0,
-        dump,
-        json: cli.json,
-        colour: false,
-    })
-}
-
 fn link_types(
     choice: LinkTypeChoice,
     split: bool,
@@ -282,85 +220,6 @@ fn link_types(
     }
 }
 
-fn interfaces(names: Vec<String>) -> Result<Vec<String>, ConfigError> {
-    let mut wanted: Vec<String> = Vec::new();
-    for name in &names {
-        if !is_interface_name(name) {
-            return Err(ConfigError::InterfaceName(name.clone()));
-        }
-        if !wanted.contains(name) {
-            wanted.push(name.clone());
-        }
-    }
-    if wanted.iter().any(|name| name == "any") {
-        return Ok(Vec::new());
-    }
-    if wanted.len() > MAX_INTERFACES {
-        return Err(ConfigError::TooManyInterfaces(wanted.len()));
-    }
-    Ok(wanted)
-}
-
-/// Whether the kernel would let a device be called that.
-///
-/// Source: `dev_valid_name`, `net/core/dev.c@6.12`. Its `isspace` takes Latin-1's no-break space
-/// (0xa0) too, which as UTF-8 is half a character: not looked for.
-fn is_interface_name(name: &str) -> bool {
-    (1..=MAX_INTERFACE_NAME).contains(&name.len())
-        && name != "."
-        && name != ".."
-        && !name
-            .bytes()
-            .any(|byte| matches!(byte, 0 | b'/' | b':' | b' ' | 9..=13))
-}
-
-pub(crate) fn count(typed: String) -> Result<NonZeroU64, ConfigError> {
-    typed.parse().map_err(|_| ConfigError::Count(typed))
-}
-
-fn time_limit(typed: String) -> Result<Duration, ConfigError> {
-    let seconds: Option<f64> = typed.parse().ok();
-    let limit = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    // A longer one is none: 136 years.
-    let most = Duration::from_secs(u32::MAX.into());
-    let limit = limit.filter(|limit| (Duration::from_nanos(1)..=most).contains(limit));
-    limit.ok_or(ConfigError::TimeLimit(typed))
-}
-
-fn snaplen(typed: String) -> Result<u32, ConfigError> {
-    match typed.parse() {
-        Ok(0) => Ok(MAX_SNAPLEN),
-        Ok(bytes) if bytes <= MAX_SNAPLEN => Ok(bytes),
-        _ => Err(ConfigError::Snaplen(typed)),
-    }
-}
-
-fn buffer_bytes(typed: String) -> Result<u64, ConfigError> {
-    match typed.parse::<u64>() {
-        Ok(kib) if (1..=MAX_BUFFER_KIB).contains(&kib) => Ok(kib * 1024),
-        _ => Err(ConfigError::Buffer(typed)),
-    }
-}
-
-fn netns(typed: &OsStr) -> Result<NetnsChoice, ConfigError> {
-    let Some(text) = typed.to_str() else {
-        return Ok(NetnsChoice::Path(typed.into()));
-    };
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    Ok(match text {
-        "" => return Err(ConfigError::Netns(String::new())),
-        "self" => NetnsChoice::Own,
-        "all" => NetnsChoice::All,
-        _ if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            match text.parse() {
-                Ok(pid @ 1..=0x7fff_ffff) => NetnsChoice::Pid(pid),
-                _ => return Err(ConfigError::Netns(text.to_owned())),
-            }
-        }
-        _ => NetnsChoice::Path(text.into()),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,10 +228,6 @@ mod tests {
     fn resolve(arguments: &[&str]) -> Result<Config, ConfigError> {
         let cli = Cli::try_parse_from([&["skbcap"], arguments].concat()).unwrap();
         Config::resolve(cli)
-    }
-
-    fn refused(arguments: &[&str]) -> String {
-        resolve(arguments).unwrap_err().to_string()
     }
 
     #[test]
@@ -451,62 +306,6 @@ mod tests {
         assert_eq!(snaplen(&["-s1", "-w", "a", "--linktype", "sll2"]), 21);
         assert_eq!(snaplen(&["-s96", "-w", "a", "--linktype", "sll2"]), 96);
         assert_eq!(snaplen(&["-s1", "-w", "a"]), 1);
-    }
-
-    #[test]
-    fn numbers_out_of_range_are_refused() {
-        for count in ["0", "-1", "x", "1.5", "", "18446744073709551616"] {
-            assert!(refused(&["-c", count]).starts_with(&format!("invalid packet count {count}:")));
-        }
-        for snaplen in ["262145", "-1", "x"] {
-            assert!(refused(&["-s", snaplen]).starts_with("invalid snaplen"));
-        }
-        for buffer in ["0", "-1", "2097153", "8M"] {
-            assert!(refused(&["-B", buffer]).starts_with("invalid packet buffer size"));
-        }
-    }
-
-    #[test]
-    fn interfaces_are_names_and_any_is_all() {
-        assert_eq!(
-            resolve(&["-i", "lo", "-i", "lo"]).unwrap().interfaces,
-            ["lo"]
-        );
-        assert!(
-            resolve(&["-i", "lo", "-i", "any"])
-                .unwrap()
-                .interfaces
-                .is_empty()
-        );
-        for name in ["", ".", "..", "a/b", "eth0:1", "a b", "sixteen-bytes-no"] {
-            assert!(
-                refused(&["-i", name]).starts_with("invalid interface name"),
-                "{name}"
-            );
-        }
-        let names: Vec<String> = (0..17).map(|n| format!("-ieth{n}")).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        assert_eq!(resolve(&names[..16]).unwrap().interfaces.len(), 16);
-        assert_eq!(
-            resolve(&names).unwrap_err(),
-            ConfigError::TooManyInterfaces(17)
-        );
-    }
-
-    #[test]
-    fn namespaces_are_words_processes_or_files() {
-        let netns = |typed| resolve(&["--netns", typed]).map(|config| config.netns);
-        assert_eq!(netns("self"), Ok(NetnsChoice::Own));
-        assert_eq!(netns("all"), Ok(NetnsChoice::All));
-        assert_eq!(netns("1234"), Ok(NetnsChoice::Pid(1234)));
-        assert_eq!(
-            netns("/run/netns/7"),
-            Ok(NetnsChoice::Path("/run/netns/7".into()))
-        );
-        assert_eq!(netns("./7"), Ok(NetnsChoice::Path("./7".into())));
-        for pid in ["", "0", "-1", "4294967296"] {
-            assert_eq!(netns(pid), Err(ConfigError::Netns(pid.into())));
-        }
     }
 
     #[test]

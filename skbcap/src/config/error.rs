@@ -4,10 +4,12 @@ use skbcap_common::MAX_SNAPLEN;
 use skbcap_common::config::MAX_INTERFACES;
 use skbcap_common::sender::MAX_PATTERNS;
 
-use super::{MAX_BUFFER_KIB, MAX_INTERFACE_NAME};
+use super::MAX_BUFFER_KIB;
+use super::interfaces::MAX_INTERFACE_NAME;
 use crate::cli::NotOffered;
 use crate::glob::GlobError;
 use crate::process::UnknownField;
+
 /// A command line that cannot be run. One line each, saying what can be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {

@@ -1,0 +1,69 @@
+//! Which network namespaces are captured in, as it was typed.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use super::ConfigError;
+
+/// Which network namespaces are captured in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetnsChoice {
+    /// The one that skbcap was started in.
+    Own,
+    /// All.
+    All,
+    /// The one that a file stands for, such as `/run/netns/NAME`.
+    Path(PathBuf),
+    /// The one of a process.
+    Pid(u32),
+}
+
+impl NetnsChoice {
+    pub(super) fn resolve(typed: &OsStr) -> Result<Self, ConfigError> {
+        let Some(text) = typed.to_str() else {
+            return Ok(NetnsChoice::Path(typed.into()));
+        };
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        Ok(match text {
+            "" => return Err(ConfigError::Netns(String::new())),
+            "self" => NetnsChoice::Own,
+            "all" => NetnsChoice::All,
+            _ if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                match text.parse() {
+                    Ok(pid @ 1..=0x7fff_ffff) => NetnsChoice::Pid(pid),
+                    _ => return Err(ConfigError::Netns(text.to_owned())),
+                }
+            }
+            _ => NetnsChoice::Path(text.into()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use crate::config::Config;
+    use clap::Parser;
+
+    fn resolve(arguments: &[&str]) -> Result<Config, ConfigError> {
+        let cli = Cli::try_parse_from([&["skbcap"], arguments].concat()).unwrap();
+        Config::resolve(cli)
+    }
+
+    #[test]
+    fn namespaces_are_words_processes_or_files() {
+        let netns = |typed| resolve(&["--netns", typed]).map(|config| config.netns);
+        assert_eq!(netns("self"), Ok(NetnsChoice::Own));
+        assert_eq!(netns("all"), Ok(NetnsChoice::All));
+        assert_eq!(netns("1234"), Ok(NetnsChoice::Pid(1234)));
+        assert_eq!(
+            netns("/run/netns/7"),
+            Ok(NetnsChoice::Path("/run/netns/7".into()))
+        );
+        assert_eq!(netns("./7"), Ok(NetnsChoice::Path("./7".into())));
+        for pid in ["", "0", "-1", "4294967296"] {
+            assert_eq!(netns(pid), Err(ConfigError::Netns(pid.into())));
+        }
+    }
+}
