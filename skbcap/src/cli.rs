@@ -48,8 +48,8 @@ Exit status:
   0  all went well, Ctrl-C and a closed pipe included
   1  trouble while running
   2  bad usage, or not on this machine: nothing was captured
-With -- COMMAND: the command's own; 128 and the signal that ended it; 126 or 127 if it can't be run
-or isn't there; 125 for all trouble of skbcap's own";
+With -- COMMAND: the command's own; 128 and the signal that ended it; 2 for bad usage, which a
+command is that isn't there; 126 or 127 if the kernel won't run it; 125 for other trouble";
 
 /// The command line as it was typed.
 #[derive(Clone, Debug, Parser)]

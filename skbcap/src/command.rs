@@ -18,12 +18,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_op
 
 use crate::privilege::User;
 
-/// skbcap's own exit status when something went wrong that was not the command's fault, as `env`,
-/// `nohup` and `timeout` have it.
+/// skbcap's own exit status when something went wrong that was neither the command's fault nor bad
+/// usage, as `env`, `nohup` and `timeout` have it.
 pub const FAILED: u8 = 125;
-/// It is there, and can't be run.
+/// The kernel won't run what is there.
 const NOT_RUN: u8 = 126;
-/// It isn't there.
+/// What it takes to run it isn't there, such as a script's interpreter, or it has gone since it was
+/// found.
 const NOT_FOUND: u8 = 127;
 /// To this a shell adds the number of the signal that ended a command.
 const BY_SIGNAL: i32 = 128;
@@ -31,12 +32,20 @@ const BY_SIGNAL: i32 = 128;
 /// Why a command can't be run.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// There is no such program.
+    /// There is no such program, or it is none: nothing was done yet.
+    #[error("cannot run '{}': {why}", .program.display())]
+    Missing {
+        /// As it was typed.
+        program: PathBuf,
+        /// What the kernel would say.
+        why: io::Error,
+    },
+    /// The kernel doesn't run it, which shows only when it is to: frames were taken by then.
     #[error("cannot run '{}': {why}", .program.display())]
     Program {
         /// As it was typed.
         program: PathBuf,
-        /// What the kernel says, or would.
+        /// What the kernel says.
         why: io::Error,
     },
     /// It can't be run as who called `sudo`.
@@ -48,13 +57,14 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// The exit status for it.
+    /// The exit status for it, or [`None`] if that is bad usage.
     #[must_use]
-    pub fn status(&self) -> u8 {
+    pub fn status(&self) -> Option<u8> {
         match self {
-            Self::Program { why, .. } if why.kind() == io::ErrorKind::NotFound => NOT_FOUND,
-            Self::Program { .. } => NOT_RUN,
-            Self::User(_) | Self::Fork(_) => FAILED,
+            Self::Missing { .. } => None,
+            Self::Program { why, .. } if why.kind() == io::ErrorKind::NotFound => Some(NOT_FOUND),
+            Self::Program { .. } => Some(NOT_RUN),
+            Self::User(_) | Self::Fork(_) => Some(FAILED),
         }
     }
 }
@@ -89,7 +99,7 @@ impl Held {
     pub fn new(words: &[OsString]) -> Result<Self, CommandError> {
         let (program, arguments) = words.split_first().expect("a program's name");
         let found = find(program, env::var_os("PATH").as_deref());
-        let found = found.map_err(|why| CommandError::Program {
+        let found = found.map_err(|why| CommandError::Missing {
             program: program.into(),
             why,
         })?;

@@ -29,12 +29,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             report(&cli::one_line(&error));
-            return if has_command() {
-                command::FAILED
-            } else {
-                BAD_USAGE
-            }
-            .into();
+            return BAD_USAGE.into();
         }
         Err(help) => {
             // A reader that wants no more help is no trouble.
@@ -48,12 +43,7 @@ fn main() -> ExitCode {
             // Whoever closed standard error doesn't want it.
             let _ = writeln!(io::stderr(), "{fault}");
         }
-        match error.downcast_ref::<CommandError>() {
-            Some(error) => error.status(),
-            None if has_command() => command::FAILED,
-            None => status(&error),
-        }
-        .into()
+        status(&error).into()
     })
 }
 
@@ -76,12 +66,27 @@ fn has_command() -> bool {
     words.nth(1).is_some()
 }
 
+/// Whether it is this machine that doesn't do what was rightly asked for.
+fn is_machines(error: &anyhow::Error) -> bool {
+    error.is::<Refusal>()
+        || matches!(
+            error.downcast_ref(),
+            Some(SenderError::NoClaims { .. } | SenderError::PidNamespace)
+        )
+}
+
 fn status(error: &anyhow::Error) -> u8 {
     if error.is::<DiffError>() {
         return DiffError::STATUS;
     }
     if error.is::<VerifyError>() {
         return VerifyError::STATUS;
+    }
+    if let Some(status) = error.downcast_ref().and_then(CommandError::status) {
+        return status;
+    }
+    if has_command() && is_machines(error) {
+        return command::FAILED;
     }
     if error.is::<ConfigError>()
         || error.is::<GeometryError>()
@@ -93,8 +98,11 @@ fn status(error: &anyhow::Error) -> u8 {
         || error.is::<SavefileError>()
         || error.is::<UserError>()
         || error.is::<SenderError>()
+        || error.is::<CommandError>()
     {
         BAD_USAGE
+    } else if has_command() {
+        command::FAILED
     } else {
         FAILED
     }

@@ -65,9 +65,9 @@ fn help() {
     );
 }
 
-/// Its statuses are not to be taken for the command's.
+/// The command was not run then.
 #[test]
-fn trouble_beside_a_command_is_status_125() {
+fn bad_usage_beside_a_command_is_status_2_too() {
     let lines: [&[&str]; 8] = [
         &["--hok", "--", "true"],
         &["-c", "0", "--", "true"],

@@ -1,7 +1,9 @@
 //! `skbcap … -- COMMAND`: all that the command and its descendants send, and nothing else.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::Duration;
@@ -137,26 +139,61 @@ pub(crate) fn command_status() -> Result<()> {
 
     // Nothing is emptied for a command that isn't there.
     fs::write(&file, "not to be lost")?;
-    let refused: [(&str, &[&str], i32, &str); 6] = [
-        (&write, &[not_executable], 126, "Permission denied"),
-        (&write, &["/"], 126, "Permission denied"),
-        (&write, &["no-such-command"], 127, "No such file"),
-        (&write, &["/no/such"], 127, "No such file"),
-        ("-i nowhere0", &["touch", "/out/touched"], 125, "nowhere0"),
-        ("--hok", &["touch", "/out/touched"], 125, "--hok"),
+    let touched = out("touched");
+    let touched = touched.to_str().context("an odd name")?;
+    let refused: [(&str, &[&str], &str); 6] = [
+        (&write, &[not_executable], "Permission denied"),
+        (&write, &["/"], "Permission denied"),
+        (&write, &["no-such-command"], "No such file"),
+        (&write, &["/no/such"], "No such file"),
+        ("-i nowhere0", &["touch", touched], "nowhere0"),
+        ("--hok", &["touch", touched], "--hok"),
     ];
-    for (words, program, status, why) in refused {
+    for (words, program, why) in refused {
         let output = run(space, &mut with_command(words, program))?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(
-            output.status.code() == Some(status) && said.contains(why) && said.lines().count() == 1,
+            output.status.code() == Some(2) && said.contains(why) && said.lines().count() == 1,
             "{program:?}: {}: {said}",
             output.status
         );
     }
     ensure!(fs::read_to_string(&file)? == "not to be lost");
-    ensure!(!out("touched").exists(), "a command ran");
+    ensure!(!fs::exists(touched)?, "a command ran");
     fs::remove_file(&file)?;
+    not_run(space, &write, &file)
+}
+
+/// What only the kernel finds out, when it is to run it: a capture without a frame.
+fn not_run(space: &Space, write: &str, file: &Path) -> Result<()> {
+    // Whoever called sudo may not run what root may.
+    for (mode, status, why) in [
+        (0o755, 127, "No such file"),
+        (0o700, 126, "Permission denied"),
+    ] {
+        let script = out("script");
+        fs::write(&script, "#!/no/such/interpreter\n")?;
+        fs::set_permissions(&script, Permissions::from_mode(mode))?;
+        let name = script.to_str().context("an odd name")?;
+        let mut sudo = with_command(write, &[name]);
+        sudo.envs([
+            ("SUDO_UID", "1000"),
+            ("SUDO_GID", "1000"),
+            ("SUDO_USER", "user"),
+        ]);
+        let output = run(space, &mut sudo)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(status) && said.contains(why),
+            "{mode:o}: {}: {said}",
+            output.status
+        );
+        verify(file)?;
+        let packets = capture::read_pcapng(file)?.packets;
+        ensure!(packets.is_empty(), "{} packets", packets.len());
+        fs::remove_file(script)?;
+    }
+    fs::remove_file(file)?;
     Ok(())
 }
 
