@@ -1,7 +1,7 @@
 //! What userspace tells the programs, once, before they are loaded: a read-only global, which the
 //! verifier folds into constants.
 
-use crate::{owner::Sockets, process::Tasks, sender::Senders};
+use crate::{devices::Devices, owner::Sockets, process::Tasks, sender::Senders};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The most interface names that the kernel side compares with.
@@ -46,6 +46,8 @@ pub struct Config {
     pub senders: Senders,
     /// Where things lie in its tasks.
     pub tasks: Tasks,
+    /// Which devices are captured on, if it takes more than the names above.
+    pub devices: Devices,
 }
 
 /// Numbers of types in the running kernel's BTF. All zero where there is no use for them: before
@@ -161,5 +163,5 @@ const _: () = {
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
     assert!(size_of::<Types>() == 24);
-    assert!(size_of::<Config>() == 608);
+    assert!(size_of::<Config>() == 688);
 };

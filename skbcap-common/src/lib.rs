@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod control;
+pub mod devices;
 pub mod head;
 pub mod kfunc;
 pub mod load;

@@ -191,9 +191,14 @@ pub struct Cli {
     #[arg(short = 'F', value_name = "FILE", help_heading = CAPTURE)]
     pub expression_file: Option<PathBuf>,
 
-    /// Capture on this interface; may be repeated [default: any]
+    /// Capture on this interface, or on all of a pattern with *, ? or [a-z], also those that are yet
+    /// to come; may be repeated [default: any]
     #[arg(short = 'i', long = "interface", value_name = "IFACE", help_heading = CAPTURE)]
     pub interfaces: Vec<String>,
+
+    /// Capture on all but this interface, or all but those of a pattern; may be repeated
+    #[arg(long = "not-interface", value_name = "IFACE", help_heading = CAPTURE)]
+    pub not_interfaces: Vec<String>,
 
     /// Stop after COUNT frames
     #[arg(short = 'c', value_name = "COUNT", allow_negative_numbers = true, help_heading = CAPTURE)]
@@ -227,6 +232,15 @@ pub struct Cli {
         help_heading = CAPTURE
     )]
     pub netns: Option<OsString>,
+
+    /// Capture in all network namespaces but this one; may be repeated
+    #[arg(
+        long,
+        value_name = "self|PATH|PID",
+        allow_negative_numbers = true,
+        help_heading = CAPTURE
+    )]
+    pub not_netns: Vec<OsString>,
 
     /// Whose frames to capture.
     #[command(flatten)]

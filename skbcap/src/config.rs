@@ -19,6 +19,7 @@ mod senders;
 mod style;
 
 pub use self::error::ConfigError;
+pub use self::interfaces::Interface;
 pub use self::netns::NetnsChoice;
 pub use self::numbers::MAX_BUFFER_KIB;
 pub(crate) use self::numbers::count;
@@ -51,8 +52,8 @@ pub struct Config {
     pub link_types: LinkTypes,
     /// What is said of processes besides their names and numbers.
     pub fields: Fields,
-    /// Names of the interfaces to capture on; empty for all.
-    pub interfaces: Vec<String>,
+    /// The interfaces to capture on.
+    pub interfaces: Sides<Interface>,
     /// The filter expression, if there is one.
     pub expression: Option<Text>,
     /// The command to run, in words, and whose frames to capture; empty for none.
@@ -71,6 +72,8 @@ pub struct Config {
     pub hook: HookChoice,
     /// Which network namespaces are captured in.
     pub netns: NetnsChoice,
+    /// Those of them that are left out.
+    pub not_netns: Vec<NetnsChoice>,
     /// The running kernel's BTF, where it is not to be read from `/sys`.
     pub btf: Option<PathBuf>,
     /// Whether to say what is done, step by step.
@@ -161,6 +164,7 @@ impl Config {
         if !fields.is_empty() && output == Output::Print {
             return Err(ConfigError::FieldsWithoutFile);
         }
+        let (netns, not_netns) = netns::resolve(cli.netns.as_deref(), &cli.not_netns)?;
         let mut snaplen = cli.snaplen.map_or(Ok(MAX_SNAPLEN), numbers::snaplen)?;
         if link_types == LinkTypes::Sll2 {
             snaplen = snaplen.max(sll2::MIN_SNAPLEN);
@@ -175,7 +179,7 @@ impl Config {
             link_types,
             fields,
             time_limit: cli.time_limit.map(numbers::time_limit).transpose()?,
-            interfaces: interfaces::resolve(cli.interfaces)?,
+            interfaces: interfaces::resolve(&cli.interfaces, &cli.not_interfaces)?,
             expression,
             run: cli.run,
             senders: Senders::resolve(&cli.senders)?,
@@ -183,10 +187,8 @@ impl Config {
             snaplen,
             buffer_bytes: cli.buffer_kib.map(numbers::buffer_bytes).transpose()?,
             hook: cli.hook,
-            netns: cli
-                .netns
-                .as_deref()
-                .map_or(Ok(NetnsChoice::Own), NetnsChoice::resolve)?,
+            netns,
+            not_netns,
             btf: cli.btf,
             debug: cli.debug,
             check: cli.check,
@@ -244,7 +246,7 @@ mod tests {
                 time_limit: None,
                 link_types: LinkTypes::Mixed,
                 fields: Fields::default(),
-                interfaces: vec![],
+                interfaces: Sides::default(),
                 expression: None,
                 run: vec![],
                 senders: Senders::default(),
@@ -253,6 +255,7 @@ mod tests {
                 buffer_bytes: None,
                 hook: HookChoice::Auto,
                 netns: NetnsChoice::Own,
+                not_netns: vec![],
                 btf: None,
                 debug: false,
                 check: false,

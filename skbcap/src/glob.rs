@@ -72,6 +72,33 @@ impl Glob {
         Ok(Self { things })
     }
 
+    /// The pattern that this name alone matches.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Glob::new`].
+    pub fn literal(name: &[u8]) -> Result<Self, GlobError> {
+        match name.len() {
+            0 => Err(GlobError::Empty),
+            1..=LONGEST => Ok(Self {
+                things: name.iter().copied().map(one).collect(),
+            }),
+            _ => Err(GlobError::TooLong),
+        }
+    }
+
+    /// Whether a name matches, as the kernel side finds it.
+    #[must_use]
+    pub fn matches(&self, name: &[u8]) -> bool {
+        let pattern = self.pattern(0);
+        let mut state = 1u32;
+        for &byte in name {
+            let accept = pattern.accept[usize::from(byte)];
+            state = (state & accept) << 1 | state & pattern.any;
+        }
+        state & pattern.end != 0
+    }
+
     /// For the kernel side.
     #[must_use]
     pub fn pattern(&self, bits: u32) -> Pattern {
@@ -147,19 +174,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As the kernel side does it.
-    fn matches(pattern: &Pattern, name: &[u8]) -> bool {
-        let mut state = 1u32;
-        for &byte in name {
-            let accept = pattern.accept[usize::from(byte)];
-            state = (state & accept) << 1 | state & pattern.any;
-        }
-        state & pattern.end != 0
+    fn is_match(glob: &str, name: &str) -> bool {
+        Glob::new(glob.as_bytes()).unwrap().matches(name.as_bytes())
     }
 
-    fn is_match(glob: &str, name: &str) -> bool {
-        let pattern = Glob::new(glob.as_bytes()).unwrap().pattern(1);
-        matches(&pattern, name.as_bytes())
+    #[test]
+    fn a_literal_is_itself() {
+        let name = Glob::literal(b"a*").unwrap();
+        assert!(name.matches(b"a*") && !name.matches(b"ab"));
     }
 
     #[test]

@@ -98,7 +98,16 @@ fn version() {
 fn bad_usage_is_one_line_and_status_2() {
     let seventeen: Vec<String> = (0..17).map(|number| format!("-ieth{number}")).collect();
     let seventeen: Vec<&str> = seventeen.iter().map(String::as_str).collect();
-    let lines: [&[&str]; 66] = [
+    let lines: [&[&str]; 75] = [
+        &["-i", "veth/*"],
+        &["-i", "????????????????"],
+        &["--not-interface", "any"],
+        &["--not-interface", "a b"],
+        &["--netns", "self", "--not-netns", "1"],
+        &["--not-netns", "all"],
+        &["--not-netns", "0"],
+        &["-r", "a.pcap", "--not-netns", "self"],
+        &["-r", "a.pcap", "--not-interface", "lo"],
         &["--pid", "abc"],
         &["--not-pid", "0"],
         &["--tid", "-1"],

@@ -8,6 +8,7 @@ use crate::{
         ebpf::{ForDevices, Form, Function},
     },
     kernel::{
+        chosen::Names,
         devices,
         netns::{Namespace, NetnsError},
     },
@@ -30,7 +31,7 @@ pub(super) fn read(text: Option<&Text>) -> Result<Option<Expression>, FilterErro
 /// to be all of them, that have one of the names, or of all.
 pub(super) fn link_types(
     netns: Option<&Namespace>,
-    names: &[[u8; 16]],
+    names: &Names,
 ) -> Result<Vec<LinkType>, NetnsError> {
     let own;
     let netns = match netns {
@@ -42,11 +43,7 @@ pub(super) fn link_types(
     };
     let mut found = Vec::new();
     for device in netns.inside(devices::all)? {
-        let is_wanted = |wanted: &[u8; 16]| {
-            let len = wanted.iter().position(|&byte| byte == 0);
-            wanted[..len.unwrap_or(wanted.len())] == *device.name.as_bytes()
-        };
-        if (names.is_empty() || names.iter().any(is_wanted))
+        if names.has(&device.name)
             && let Some(link_type) = link_type::of_device(device.dev_type)
             && !found.contains(&link_type)
         {

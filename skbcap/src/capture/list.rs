@@ -15,10 +15,12 @@ use crate::link_type;
 
 /// Prints them: of one namespace, or of all that have a name or a process.
 pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    let namespaces = match target::namespace(config)? {
+    let mut namespaces = match target::namespace(config)? {
         Some(one) => vec![one],
         None => all()?,
     };
+    let left_out = target::left_out(config)?;
+    namespaces.retain(|one| left_out.iter().all(|other| other.inode() != one.inode()));
     let mut rows = Vec::new();
     for namespace in &namespaces {
         match namespace.inside(devices::all) {

@@ -19,7 +19,10 @@ use super::{
     expression, interfaces_text, located, open,
     pipeline::{End, Pipeline},
     say, senders, summarize,
-    target::{Facts, check, cut_text, interfaces, namespace, origin, place, untold, ways},
+    target::{
+        Facts, check, cut_text, left_out, names, namespace, namespaces_text, origin, place, untold,
+        ways,
+    },
     watch::{Watch, learn, monotonic_ns, status_line},
 };
 use crate::{
@@ -30,6 +33,7 @@ use crate::{
     geometry,
     kernel::{
         background,
+        chosen::Chosen,
         load::{Kernel, LoadError, Options},
         maps::Maps,
         netns::Namespace,
@@ -75,10 +79,11 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let expression = expression::read(config.expression.as_ref())?;
     let hook = preflight.hook(config.hook)?;
     let netns = namespace(config)?;
-    let interfaces = interfaces(config, netns.as_ref())?;
+    let left_out = left_out(config)?;
+    let names = names(config, netns.as_ref())?;
     let filter = match &expression {
         Some(expression) => {
-            let link_types = expression::link_types(netns.as_ref(), &interfaces)?;
+            let link_types = expression::link_types(netns.as_ref(), &names)?;
             let (function, notices) = expression::translated(expression, &link_types)?;
             for notice in notices {
                 say(format_args!("{notice}"));
@@ -131,8 +136,11 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         net,
         geometry,
         snaplen: config.snaplen,
-        netns: netns.as_ref().map(Namespace::inode),
-        interfaces,
+        devices: Chosen {
+            netns: netns.as_ref().map(Namespace::inode),
+            not_netns: left_out.iter().map(Namespace::inode).collect(),
+            names,
+        },
         filter,
         senders: senders.clone(),
         layout: facts.layout,
@@ -207,7 +215,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let origin = origin(
         config,
         hook,
-        netns.as_ref(),
+        &options.devices,
         &facts,
         cut.as_deref(),
         &lowered,
@@ -237,11 +245,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     }
     say(format_args!(
         "listening on {}, {}, hook {}, snapshot length {} bytes",
-        interfaces_text(config),
-        netns.as_ref().map_or_else(
-            || "all network namespaces".to_owned(),
-            |netns| format!("network namespace {}", netns.inode())
-        ),
+        interfaces_text(config, ", ", "not "),
+        namespaces_text(&options.devices),
         place(hook),
         config.snaplen
     ));

@@ -26,7 +26,7 @@ use anyhow::Context;
 use skbcap_common::Hook;
 
 use crate::{
-    config::{Config, LinkTypes, Output},
+    config::{Config, LinkTypes, Output, Sides},
     output::{
         AnySink, Console, FileOutput, Lines, OpenError, Origin, Pcapng, Tee, rotation::Rotation,
     },
@@ -124,12 +124,14 @@ fn summarize(stats: &Stats, hook: Hook, more: &[String]) {
         .and_then(|()| more.iter().try_for_each(|line| writeln!(stderr, "{line}")));
 }
 
-/// The words for an interface list.
-fn interfaces_text(config: &Config) -> String {
-    match &config.interfaces[..] {
-        [] => "any".into(),
-        names => names.join(", "),
-    }
+/// The words for the interfaces, with commas between, a word before those that are left out.
+fn interfaces_text(config: &Config, comma: &str, not: &str) -> String {
+    let Sides { wanted, unwanted } = &config.interfaces;
+    let any = wanted.is_empty().then(|| "any".to_owned());
+    let wanted = wanted.iter().map(|one| one.typed().to_owned());
+    let unwanted = unwanted.iter().map(|one| format!("{not}{}", one.typed()));
+    let all: Vec<String> = any.into_iter().chain(wanted).chain(unwanted).collect();
+    all.join(comma)
 }
 
 /// Whether standard error can hold a live line: no other lines run over the same terminal.

@@ -11,16 +11,18 @@ use skbcap_common::{Hook, config::Layout, owner::Sockets, process::Tasks};
 
 use super::interfaces_text;
 use crate::{
-    config::{Config, HookChoice, NetnsChoice},
+    config::{Config, HookChoice, Interface, NetnsChoice, Sides},
     geometry,
+    glob::Glob,
     kernel::{
         background::{Background, Loader},
         btf::Btf,
+        chosen::{Chosen, Names},
         cpu_words::{self, AllCpuWords, CpuWords},
         kfuncs::{self, Kfuncs},
         layout::LayoutError,
         load,
-        netns::{self, Namespace},
+        netns::{self, Namespace, NetnsError, UnknownInterface},
         page_base::{NotFound, PageBases, Ways},
         parts,
         preflight::{Preflight, Types},
@@ -41,27 +43,53 @@ pub(super) fn namespace(config: &Config) -> anyhow::Result<Option<Namespace>> {
     })
 }
 
-/// The names of the interfaces to capture on, as the kernel keeps them.
-pub(super) fn interfaces(
-    config: &Config,
-    netns: Option<&Namespace>,
-) -> anyhow::Result<Vec<[u8; 16]>> {
-    let padded = |name: &str| {
-        let mut padded = [0; 16];
-        padded[..name.len()].copy_from_slice(name.as_bytes());
-        padded
+/// The namespaces to leave out.
+pub(super) fn left_out(config: &Config) -> Result<Vec<Namespace>, NetnsError> {
+    let open = |choice: &NetnsChoice| match choice {
+        NetnsChoice::Own => Namespace::own(),
+        NetnsChoice::Path(path) => Namespace::at(path),
+        NetnsChoice::Pid(pid) => Namespace::of_process(*pid),
+        NetnsChoice::All => unreachable!("refused by config"),
     };
+    config.not_netns.iter().map(open).collect()
+}
+
+/// The names of the interfaces to capture on.
+pub(super) fn names(config: &Config, netns: Option<&Namespace>) -> anyhow::Result<Names> {
+    let Sides { wanted, unwanted } = &config.interfaces;
     // In all namespaces at once a name may appear later, and there is none to look it up in.
-    let Some(netns) = netns.filter(|_| !config.interfaces.is_empty()) else {
-        return Ok(config.interfaces.iter().map(|name| padded(name)).collect());
+    let there = match netns {
+        Some(netns) if !config.interfaces.is_empty() => Some(netns.interfaces()?),
+        _ => None,
     };
-    let there = netns.interfaces()?;
-    let names: Result<Vec<_>, _> = config
-        .interfaces
-        .iter()
-        .map(|wanted| netns::resolve(&there, wanted).map(|interface| padded(&interface.name)))
-        .collect();
-    Ok(names?)
+    let name = |typed: &str| -> Result<String, UnknownInterface> {
+        match &there {
+            Some(there) => Ok(netns::resolve(there, typed)?.name),
+            None => Ok(typed.to_owned()),
+        }
+    };
+    let is_plain = |one: &Interface| matches!(one, Interface::Name(_));
+    if unwanted.is_empty() && wanted.iter().all(is_plain) {
+        let padded = |one: &Interface| {
+            let name = name(one.typed())?;
+            let mut padded = [0; 16];
+            padded[..name.len()].copy_from_slice(name.as_bytes());
+            Ok(padded)
+        };
+        let names: Result<Vec<_>, UnknownInterface> = wanted.iter().map(padded).collect();
+        return Ok(Names::Listed(names?));
+    }
+    let globs = |side: &[Interface]| -> anyhow::Result<Vec<Glob>> {
+        let glob = |one: &Interface| match one {
+            Interface::Name(typed) => Ok(Glob::literal(name(typed)?.as_bytes())?),
+            Interface::Pattern { glob, .. } => Ok(glob.clone()),
+        };
+        side.iter().map(glob).collect()
+    };
+    Ok(Names::Matching {
+        wanted: globs(wanted)?,
+        unwanted: globs(unwanted)?,
+    })
 }
 
 /// Prints what this machine offers and lacks. Fails where nothing could be captured. `own_types`: as
@@ -110,8 +138,7 @@ fn lowered(preflight: Preflight, loader: Loader, own_types: bool) -> anyhow::Res
         net,
         geometry: geometry::ring_geometry(buffer, rings, SNAPLEN, spare)?,
         snaplen: SNAPLEN,
-        netns: None,
-        interfaces: Vec::new(),
+        devices: Chosen::default(),
         filter: None,
         senders: Wanted::default(),
         layout: facts.layout,
@@ -221,11 +248,35 @@ pub(super) fn cut_text(hook: Hook, copies_by_itself: bool, facts: &Facts) -> Opt
     }
 }
 
+/// The network namespaces captured in, in words.
+pub(super) fn namespaces_text(devices: &Chosen) -> String {
+    let numbers = |numbers: &[u32]| {
+        let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+        numbers.join(" and ")
+    };
+    match (devices.netns, &devices.not_netns[..]) {
+        (Some(netns), _) => format!("network namespace {netns}"),
+        (None, []) => "all network namespaces".to_owned(),
+        (None, left_out) => format!("all network namespaces but {}", numbers(left_out)),
+    }
+}
+
+/// The network namespaces captured in, for a file: a number, or all, or all but some.
+fn netns_text(devices: &Chosen) -> String {
+    match devices.netns {
+        Some(netns) => netns.to_string(),
+        None => {
+            let left_out = devices.not_netns.iter().map(|netns| format!(",!{netns}"));
+            format!("all{}", left_out.collect::<String>())
+        }
+    }
+}
+
 /// The machine, the program, and what a reader of the file should know of this capture.
 pub(super) fn origin(
     config: &Config,
     hook: Hook,
-    netns: Option<&Namespace>,
+    devices: &Chosen,
     facts: &Facts,
     cut: Option<&str>,
     lowered: &[String],
@@ -239,8 +290,8 @@ pub(super) fn origin(
             Hook::Queue => "queue",
             Hook::Xmit => "xmit",
         },
-        netns.map_or_else(|| "all".to_owned(), |netns| netns.inode().to_string()),
-        interfaces_text(config).replace(", ", ","),
+        netns_text(devices),
+        interfaces_text(config, ",", "!"),
         config.snaplen
     )];
     comments.extend(cut.map(str::to_owned));

@@ -2,6 +2,7 @@
 
 use skbcap_common::MAX_SNAPLEN;
 use skbcap_common::config::MAX_INTERFACES;
+use skbcap_common::devices::MAX_NAMESPACES;
 use skbcap_common::sender::MAX_PATTERNS;
 
 use super::MAX_BUFFER_KIB;
@@ -31,16 +32,42 @@ pub enum ConfigError {
     InterfaceName(String),
     /// More `-i` than the kernel side compares with.
     #[error(
-        "{0} interfaces are too many: -i can be given {MAX_INTERFACES} times; \
-         leave it out to capture on all"
+        "{0} interfaces are too many: -i and --not-interface can be given {MAX_INTERFACES} times; \
+         a pattern such as 'veth*' takes many at once"
     )]
     TooManyInterfaces(usize),
+    /// `-i` is a pattern that nothing matches.
+    #[error("invalid interface name '{}': {why}", .typed.escape_debug())]
+    InterfacePattern {
+        /// What was typed.
+        typed: String,
+        /// Why it is none.
+        why: GlobError,
+    },
+    /// `--not-interface any`.
+    #[error("--not-interface any leaves nothing to capture on: name one, or a pattern")]
+    NoInterface,
     /// `--netns` is empty, or a number but no process's.
     #[error(
         "invalid network namespace '{0}': --netns takes 'self', 'all', \
          a file such as /run/netns/NAME, or a process id"
     )]
     Netns(String),
+    /// `--not-netns`, and not all to leave it out of.
+    #[error(
+        "--not-netns leaves a network namespace out of all that there are, and --netns takes one: \
+         leave one of them out"
+    )]
+    NetnsAndNot,
+    /// `--not-netns all`.
+    #[error(
+        "--not-netns all leaves nothing to capture in: it takes 'self', a file such as \
+             /run/netns/NAME, or a process id"
+    )]
+    AllLeftOut,
+    /// More of them than the kernel side compares with.
+    #[error("{0} network namespaces are too many: --not-netns can be given {MAX_NAMESPACES} times")]
+    TooManyNamespaces(usize),
     /// `--fields` names something else.
     #[error("--fields: {0}")]
     Fields(#[from] UnknownField),

@@ -1,7 +1,9 @@
 //! Which network namespaces are captured in, as it was typed.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+
+use skbcap_common::devices::MAX_NAMESPACES;
 
 use super::ConfigError;
 
@@ -18,8 +20,34 @@ pub enum NetnsChoice {
     Pid(u32),
 }
 
+/// Which are captured in, and which of them are left out.
+pub(super) fn resolve(
+    typed: Option<&OsStr>,
+    left_out: &[OsString],
+) -> Result<(NetnsChoice, Vec<NetnsChoice>), ConfigError> {
+    let netns = typed.map(NetnsChoice::read).transpose()?;
+    if left_out.is_empty() {
+        return Ok((netns.unwrap_or(NetnsChoice::Own), Vec::new()));
+    }
+    if netns.is_some_and(|netns| netns != NetnsChoice::All) {
+        return Err(ConfigError::NetnsAndNot);
+    }
+    if left_out.len() > MAX_NAMESPACES {
+        return Err(ConfigError::TooManyNamespaces(left_out.len()));
+    }
+    let left_out: Result<Vec<_>, _> = left_out.iter().map(|typed| left(typed)).collect();
+    Ok((NetnsChoice::All, left_out?))
+}
+
+fn left(typed: &OsStr) -> Result<NetnsChoice, ConfigError> {
+    match NetnsChoice::read(typed) {
+        Ok(NetnsChoice::All) => Err(ConfigError::AllLeftOut),
+        other => other,
+    }
+}
+
 impl NetnsChoice {
-    pub(super) fn resolve(typed: &OsStr) -> Result<Self, ConfigError> {
+    fn read(typed: &OsStr) -> Result<Self, ConfigError> {
         let Some(text) = typed.to_str() else {
             return Ok(NetnsChoice::Path(typed.into()));
         };
@@ -49,6 +77,23 @@ mod tests {
     fn resolve(arguments: &[&str]) -> Result<Config, ConfigError> {
         let cli = Cli::try_parse_from([&["skbcap"], arguments].concat()).unwrap();
         Config::resolve(cli)
+    }
+
+    #[test]
+    fn those_left_out_are_left_out_of_all() {
+        let netns = |words: &[&str]| resolve(words).map(|config| (config.netns, config.not_netns));
+        let own = vec![NetnsChoice::Own, NetnsChoice::Pid(7)];
+        let not = ["--not-netns", "self", "--not-netns", "7"];
+        assert_eq!(netns(&not), Ok((NetnsChoice::All, own.clone())));
+        let all = [&["--netns", "all"][..], &not].concat();
+        assert_eq!(netns(&all), Ok((NetnsChoice::All, own)));
+        let one = [&["--netns", "7"][..], &not].concat();
+        assert_eq!(netns(&one), Err(ConfigError::NetnsAndNot));
+        assert_eq!(netns(&["--not-netns=all"]), Err(ConfigError::AllLeftOut));
+        assert_eq!(
+            netns(&["--not-netns=self"; 17]),
+            Err(ConfigError::TooManyNamespaces(17))
+        );
     }
 
     #[test]

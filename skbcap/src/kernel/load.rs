@@ -16,7 +16,8 @@ use aya::{
 };
 use skbcap_common::{
     Config, Hook,
-    config::{Layout, MAX_INTERFACES, Types},
+    config::{Layout, Types},
+    devices::Devices,
     head,
     note::NOTES,
     owner::{OWNERS, Sockets},
@@ -27,6 +28,7 @@ use zerocopy::IntoBytes;
 use super::{
     background::{self, Background},
     btf::Btf,
+    chosen::Chosen,
     cpu_words::CpuWords,
     events::Events,
     kfuncs::Kfuncs,
@@ -52,10 +54,8 @@ pub struct Options {
     pub geometry: Geometry,
     /// The most bytes of a frame to capture.
     pub snaplen: u32,
-    /// The inode number of the network namespace to capture in, `None` for all.
-    pub netns: Option<u32>,
-    /// The names of the interfaces to capture on, empty for all; at most [`MAX_INTERFACES`].
-    pub interfaces: Vec<[u8; 16]>,
+    /// The devices to capture on.
+    pub devices: Chosen,
     /// The filter expression, if there is one.
     pub filter: Option<Function>,
     /// Whose frames to capture.
@@ -159,6 +159,7 @@ impl Kernel {
         )?;
         let mut loader: EbpfLoader<'_> = loader;
         options.senders.size(&mut loader, blocks);
+        options.devices.size(&mut loader);
         let mut ebpf = loader
             .override_global("CONFIG", config.as_bytes(), true)
             .map_max_entries("CONTROL", blocks)
@@ -171,6 +172,7 @@ impl Kernel {
             .map_max_entries("SEGMENTS", division.segments() as u32)
             .load(&bytes)
             .map_err(|error| LoadError::Maps(Box::new(error)))?;
+        options.devices.begin(&mut ebpf)?;
         let maps = Maps::new(&ebpf, division, &options.words)
             .map_err(|(map, source)| LoadError::Map { map, source })?;
         let doorbell = ebpf.take_map("DOORBELL").expect("a map of the object");
@@ -410,13 +412,9 @@ impl LoadError {
 /// The object's read-only global.
 fn config(options: &Options) -> Config {
     let Options {
-        geometry,
-        snaplen,
-        interfaces,
-        ..
+        geometry, snaplen, ..
     } = options;
     let chunk_len = geometry.chunk_len;
-    assert!(interfaces.len() <= MAX_INTERFACES, "too many interfaces");
     assert!(
         *snaplen >= 1 && *snaplen <= skbcap_common::MAX_SNAPLEN && chunk_len <= *snaplen
             // The verifier allows for a whole chunk behind the snapshot length, and a tag is
@@ -424,18 +422,17 @@ fn config(options: &Options) -> Config {
             && geometry.fits((snaplen + chunk_len).max(16)),
         "a snapshot length that does not fit the segments"
     );
-    let mut names = [[0; 16]; MAX_INTERFACES];
-    names[..interfaces.len()].copy_from_slice(interfaces);
-    Config {
+    let mut config = Config {
         version: skbcap_common::VERSION.into(),
         cpus: options.words.len() as u32,
         head_len: options.filter.as_ref().map_or(0, |filter| filter.head_len),
         segment_len: geometry.segment_len,
         snaplen: *snaplen,
         chunk_len,
-        netns: options.netns.unwrap_or(0),
-        interface_count: interfaces.len() as u32,
-        interfaces: names,
+        netns: 0,
+        interface_count: 0,
+        interfaces: Default::default(),
+        devices: Devices::default(),
         layout: options.layout,
         types: options
             .kfuncs
@@ -443,5 +440,7 @@ fn config(options: &Options) -> Config {
         sockets: options.sockets.unwrap_or_default(),
         senders: options.senders.config(),
         tasks: options.tasks.unwrap_or_default(),
-    }
+    };
+    options.devices.configure(&mut config);
+    config
 }

@@ -5,6 +5,7 @@
 pub mod background;
 pub mod btf;
 pub mod capabilities;
+pub mod chosen;
 pub mod cpu_words;
 pub mod cpus;
 pub mod devices;
@@ -20,6 +21,7 @@ pub mod netns;
 pub mod object;
 pub mod page_base;
 pub mod parts;
+mod patterns;
 pub mod peek;
 pub mod preflight;
 pub mod refused;

@@ -8,14 +8,14 @@ use std::os::unix::fs::MetadataExt;
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, MapData, MapError},
+    maps::{HashMap, MapData, MapError},
     programs::BtfTracePoint,
 };
 use skbcap_common::sender::{
     self, CLAIMS, FOLLOWED, FOLLOWED_LEN, LIST, PATTERNS, Senders, USERS, USERS_LEN, kind,
 };
 
-use super::{load::LoadError, refused::ProgramRefused};
+use super::{load::LoadError, patterns, refused::ProgramRefused};
 
 /// The program that follows, and where it belongs.
 const FORKED: &str = "forked";
@@ -113,13 +113,7 @@ impl Wanted {
             let insert = table(ebpf, LIST).insert(key, bits, 0);
             insert.map_err(trouble(LIST))?;
         }
-        let mut patterns: Array<&mut MapData, Pattern> =
-            Array::try_from(ebpf.map_mut(PATTERNS).expect("a map of the object"))
-                .expect("an array in the object");
-        for (number, pattern) in (0..).zip(&self.patterns) {
-            let set = patterns.set(number, Pattern(*pattern), 0);
-            set.map_err(trouble(PATTERNS))?;
-        }
+        patterns::fill(ebpf, PATTERNS, &self.patterns)?;
         let users = if self.asks_for_users() {
             users().map_err(|source| LoadError::Map { map: USERS, source })?
         } else {
@@ -183,15 +177,6 @@ fn number_in(status: &str, word: &str) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix(word))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
-
-/// aya wants to be told that it may copy it.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Pattern(sender::Pattern);
-
-#[expect(unsafe_code, reason = "aya has no other way to be told")]
-// SAFETY: it is made of integers without padding, as zerocopy has it.
-unsafe impl Pod for Pattern {}
 
 fn table<'e, K: Pod>(ebpf: &'e mut Ebpf, name: &str) -> HashMap<&'e mut MapData, K, u32> {
     HashMap::try_from(ebpf.map_mut(name).expect("a map of the object"))

@@ -110,8 +110,10 @@ impl Choice {
 fn only_to_capture(cli: &Cli) -> Option<&'static str> {
     let given = [
         (!cli.interfaces.is_empty(), "-i"),
+        (!cli.not_interfaces.is_empty(), "--not-interface"),
         (cli.time_limit.is_some(), "--time-limit"),
         (cli.netns.is_some(), "--netns"),
+        (!cli.not_netns.is_empty(), "--not-netns"),
         (cli.hook != HookChoice::Auto, "--hook"),
         (cli.btf.is_some(), "--btf"),
         (cli.link_type != LinkTypeChoice::Device, "--linktype"),

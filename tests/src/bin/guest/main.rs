@@ -9,6 +9,7 @@
 mod bad_input;
 mod beside;
 mod boot;
+mod chosen;
 mod clock;
 mod command;
 mod devices;
@@ -128,6 +129,12 @@ const TESTS: &[Test] = &[
         "command_environment",
         "seconds=180",
         command::command_environment,
+    ),
+    ("chosen_devices", "seconds=300", chosen::chosen_devices),
+    (
+        "chosen_namespaces",
+        "seconds=180",
+        chosen::chosen_namespaces,
     ),
     ("senders", "seconds=300", senders::senders),
     ("own_frames", "seconds=180", senders::own_frames),
