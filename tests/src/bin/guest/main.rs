@@ -31,6 +31,7 @@ mod recordings;
 mod report;
 mod senders;
 mod shapes;
+mod shared;
 mod skbcap;
 mod soak;
 mod stress;
@@ -137,6 +138,7 @@ const TESTS: &[Test] = &[
         chosen::chosen_namespaces,
     ),
     ("senders", "seconds=300", senders::senders),
+    ("shared_senders", "seconds=180", shared::shared_senders),
     ("own_frames", "seconds=180", senders::own_frames),
     ("senders_missing", "seconds=180", senders::senders_missing),
     ("who_sent_it", "seconds=180", who::who_sent_it),
