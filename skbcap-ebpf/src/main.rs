@@ -41,6 +41,7 @@ use crate::{
 
 /// At the entry of `__dev_queue_xmit(skb, sb_dev)`: `skb->data` is the start of the frame.
 #[kprobe]
+#[inline(always)]
 fn dev_queue_xmit(ctx: ProbeContext) -> u32 {
     if let Some(skb) = ctx.arg::<*const u8>(0) {
         net::take_and_mark::<ByAddress>(skb as u64);
@@ -50,6 +51,7 @@ fn dev_queue_xmit(ctx: ProbeContext) -> u32 {
 
 /// The same from Linux 6.2 on.
 #[kprobe]
+#[inline(always)]
 fn dev_queue_xmit_cast(ctx: ProbeContext) -> u32 {
     if let Some(skb) = ctx.arg::<*const u8>(0) {
         net::take_and_mark::<ByCast>(skb as u64);
@@ -59,6 +61,7 @@ fn dev_queue_xmit_cast(ctx: ProbeContext) -> u32 {
 
 /// At `trace_net_dev_queue(skb)`, inside the same function, after egress tc and nft.
 #[btf_tracepoint(function = "net_dev_queue")]
+#[inline(always)]
 fn net_dev_queue(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     emit::take::<ByType>(skb as u64, Hook::Queue);
@@ -67,6 +70,7 @@ fn net_dev_queue(ctx: BtfTracePointContext) -> i32 {
 
 /// The same from Linux 6.11 on.
 #[btf_tracepoint(function = "net_dev_queue")]
+#[inline(always)]
 fn net_dev_queue_trust(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     emit::take::<ByTrust>(skb as u64, Hook::Queue);
@@ -75,6 +79,7 @@ fn net_dev_queue_trust(ctx: BtfTracePointContext) -> i32 {
 
 /// At the same tracepoint, but only what the kprobe has missed.
 #[btf_tracepoint(function = "net_dev_queue")]
+#[inline(always)]
 fn net(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     net::take_missed::<ByType>(skb as u64);
@@ -83,6 +88,7 @@ fn net(ctx: BtfTracePointContext) -> i32 {
 
 /// The same from Linux 6.11 on.
 #[btf_tracepoint(function = "net_dev_queue")]
+#[inline(always)]
 fn net_trust(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     net::take_missed::<ByTrust>(skb as u64);
@@ -91,6 +97,7 @@ fn net_trust(ctx: BtfTracePointContext) -> i32 {
 
 /// At `trace_net_dev_start_xmit(skb, dev)`, where the driver gets the frame: tcpdump's place.
 #[btf_tracepoint(function = "net_dev_start_xmit")]
+#[inline(always)]
 fn start_xmit(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     emit::take::<ByType>(skb as u64, Hook::Xmit);
@@ -99,6 +106,7 @@ fn start_xmit(ctx: BtfTracePointContext) -> i32 {
 
 /// The same from Linux 6.11 on.
 #[btf_tracepoint(function = "net_dev_start_xmit")]
+#[inline(always)]
 fn start_xmit_trust(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     emit::take::<ByTrust>(skb as u64, Hook::Xmit);
@@ -107,6 +115,7 @@ fn start_xmit_trust(ctx: BtfTracePointContext) -> i32 {
 
 /// At `net_dev_queue`, for the two above: who sends.
 #[btf_tracepoint(function = "net_dev_queue")]
+#[inline(always)]
 fn note(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     notes::write::<ByType>(skb as u64);
@@ -115,6 +124,7 @@ fn note(ctx: BtfTracePointContext) -> i32 {
 
 /// The same from Linux 6.11 on.
 #[btf_tracepoint(function = "net_dev_queue")]
+#[inline(always)]
 fn note_trust(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     notes::write::<ByTrust>(skb as u64);
@@ -123,6 +133,7 @@ fn note_trust(ctx: BtfTracePointContext) -> i32 {
 
 /// At `security_socket_post_create(sock, family, type, protocol, kern)`.
 #[fentry(function = "security_socket_post_create")]
+#[inline(always)]
 fn socket_created(ctx: FEntryContext) -> i32 {
     let socket: *const u8 = ctx.arg(0);
     let kern: i32 = ctx.arg(4);
@@ -132,6 +143,7 @@ fn socket_created(ctx: FEntryContext) -> i32 {
 
 /// At `security_sock_graft(sk, parent)`: a connection is accepted.
 #[fentry(function = "security_sock_graft")]
+#[inline(always)]
 fn socket_accepted(ctx: FEntryContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     owners::created(sk as u64, false);
@@ -140,6 +152,7 @@ fn socket_accepted(ctx: FEntryContext) -> i32 {
 
 /// At `security_inet_csk_clone(newsk, req)`: a connection can be accepted.
 #[fentry(function = "security_inet_csk_clone")]
+#[inline(always)]
 fn socket_cloned(ctx: FEntryContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     let request: *const u8 = ctx.arg(1);
@@ -150,6 +163,7 @@ fn socket_cloned(ctx: FEntryContext) -> i32 {
 
 /// At `security_socket_connect(sock, address, addrlen)`.
 #[fentry(function = "security_socket_connect")]
+#[inline(always)]
 fn socket_connects(ctx: FEntryContext) -> i32 {
     let socket: *const u8 = ctx.arg(0);
     owners::connects(owners::sk(socket));
@@ -158,6 +172,7 @@ fn socket_connects(ctx: FEntryContext) -> i32 {
 
 /// At `security_socket_sendmsg(sock, msg, size)`, by which every write goes, whatever the call.
 #[fentry(function = "security_socket_sendmsg")]
+#[inline(always)]
 fn socket_written(ctx: FEntryContext) -> i32 {
     let socket: *const u8 = ctx.arg(0);
     owners::written::<ByAddress>(owners::sk(socket));
@@ -166,6 +181,7 @@ fn socket_written(ctx: FEntryContext) -> i32 {
 
 /// The same from Linux 6.2 on.
 #[fentry(function = "security_socket_sendmsg")]
+#[inline(always)]
 fn socket_written_cast(ctx: FEntryContext) -> i32 {
     let socket: *const u8 = ctx.arg(0);
     owners::written::<ByCast>(owners::sk(socket));
@@ -174,6 +190,7 @@ fn socket_written_cast(ctx: FEntryContext) -> i32 {
 
 /// At `inet_sendpage(sock, page, …)`, by which `sendfile` and `splice` went up to Linux 6.4.
 #[fentry(function = "inet_sendpage")]
+#[inline(always)]
 fn socket_paged(ctx: FEntryContext) -> i32 {
     let socket: *const u8 = ctx.arg(0);
     owners::written::<ByAddress>(owners::sk(socket));
@@ -182,6 +199,7 @@ fn socket_paged(ctx: FEntryContext) -> i32 {
 
 /// At `security_sk_free(sk)`, the last that is heard of a socket.
 #[fentry(function = "security_sk_free")]
+#[inline(always)]
 fn socket_released(ctx: FEntryContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     owners::released(sk as u64);
@@ -199,6 +217,7 @@ extern "C" fn socket_found(context: *const owners::TaskFile) -> i32 {
 
 /// At `trace_sched_process_fork(parent, child)`, before the child runs for the first time.
 #[btf_tracepoint(function = "sched_process_fork")]
+#[inline(always)]
 fn forked(ctx: BtfTracePointContext) -> i32 {
     let child: *const u8 = ctx.arg(1);
     sender::forked(child);
@@ -207,6 +226,7 @@ fn forked(ctx: BtfTracePointContext) -> i32 {
 
 /// Run by hand before anything is attached; never attached itself.
 #[raw_tracepoint]
+#[inline(always)]
 fn peek(_ctx: RawTracePointContext) -> i32 {
     peek::answer();
     0

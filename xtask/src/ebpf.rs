@@ -197,6 +197,18 @@ fn cargo_home() -> Result<PathBuf> {
 /// What `llvm-strip --strip-debug` does, without a dependence on its version.
 fn strip(data: &[u8]) -> Result<Vec<u8>> {
     let mut builder = Builder::read(data)?;
+    // Such a name bears a hash of the crate, into which cargo takes the directory of the build.
+    let mangled = builder.symbols.iter().find(|symbol| {
+        let name = symbol.name.as_slice();
+        symbol.st_type() == elf::STT_FUNC && name.starts_with(b"_R")
+    });
+    if let Some(symbol) = mangled {
+        bail!(
+            "the function {} would have another name in another directory: give it \
+             #[inline(always)], or a name of its own",
+            symbol.name
+        );
+    }
     for section in &mut builder.sections {
         let name = section.name.as_slice();
         if name.starts_with(b".debug_") || name.starts_with(b".rel.debug_") {
