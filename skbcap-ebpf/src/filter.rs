@@ -126,9 +126,6 @@ fn interface_name(index: usize) -> [u64; 2] {
     // that nobody writes after the load.
     unsafe {
         let name = name.add(index).cast::<u64>();
-        [
-            read_volatile(name),
-            read_volatile(name.add(1)),
-        ]
+        [read_volatile(name), read_volatile(name.add(1))]
     }
 }
