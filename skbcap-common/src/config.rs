@@ -61,14 +61,12 @@ pub struct Types {
     pub sk_buff: u32,
     /// `struct skb_shared_info`.
     pub skb_shared_info: u32,
-    /// `struct task_struct`.
-    pub task_struct: u32,
     /// Any structure whose first field is an integer of four bytes.
     pub word32: u32,
-    /// Any structure whose first field is a pointer.
+    /// Any structure whose first field is an integer of eight bytes.
     pub word64: u32,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: [u32; 2],
 }
 
 /// Offsets in bytes and sizes in the running kernel, from its BTF.
@@ -151,17 +149,21 @@ pub struct Layout {
     pub skb_protocol: u32,
     /// `sk_buff.network_header`, 2 bytes, an offset from `head`.
     pub skb_network_header: u32,
+    /// `task_struct.pid`: the thread's.
+    pub task_pid: u32,
+    /// `task_struct.tgid`.
+    pub task_tgid: u32,
     /// Zero.
     pub reserved: u32,
 }
 
 const _: () = {
     use core::mem::{offset_of, size_of};
-    assert!(size_of::<Layout>() == 160);
+    assert!(size_of::<Layout>() == 168);
     assert!(offset_of!(Layout, page_size_of) == 16);
     assert!(offset_of!(Layout, net_inum) == 124);
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
     assert!(size_of::<Types>() == 24);
-    assert!(size_of::<Config>() == 688);
+    assert!(size_of::<Config>() == 696);
 };

@@ -124,8 +124,11 @@ pub struct Control {
     pub not_selected: u64,
     /// Of `filtered`: frames of other senders than were asked for.
     pub other_sender: u64,
+    /// What was last written to a socket on this CPU, as a fingerprint; 0 in a second ring's block.
+    /// The one word that is written without the busy mark, by a program that no frame runs.
+    pub last_written: u64,
     /// Zero.
-    pub reserved_own: [u64; 7],
+    pub reserved_own: [u64; 6],
     /// What was in `marked` when the kprobe took up the next frame: [`MARK_SETS`] sets, the newest
     /// mark first in each, 0 where there is none.
     pub marks: [u64; MARK_SETS * MARK_WAYS],

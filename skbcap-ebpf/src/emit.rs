@@ -273,7 +273,7 @@ unsafe fn claim<S: Source>(
         if hook as u8 == Hook::Xmit as u8 {
             found = notes::apply(header, skb, control);
         }
-        found.union(who::claim::<S>(header, skb, found))
+        found.union(who::claim::<S>(header, skb, found, control))
     }
 }
 

@@ -22,11 +22,32 @@ const NMI_MASK: u32 = 0xf << 20;
 pub(crate) unsafe fn write_current<S: Source>(header: *mut RecordHeader) {
     // SAFETY: the caller's promise; a name has 16 bytes.
     unsafe {
-        let pid_tgid = pid_tgid();
-        (*header).tgid = (pid_tgid >> 32) as u32;
-        (*header).pid = pid_tgid as u32;
+        let Current { ids, comm } = S::current();
+        (&raw mut (*header).tgid).cast::<u64>().write(ids);
         // The bytes behind the NUL are not cleared.
-        S::comm((&raw mut (*header).comm).cast());
+        (&raw mut (*header).comm).cast::<[u64; 2]>().write(comm);
+    }
+}
+
+/// The current task: a thread, or the idle task.
+pub(crate) struct Current {
+    /// Its tgid in the lower half, its pid in the upper: as they stand in a record.
+    pub(crate) ids: u64,
+    /// Its name.
+    pub(crate) comm: [u64; 2],
+}
+
+impl Current {
+    /// Its process.
+    #[inline(always)]
+    pub(crate) fn tgid(&self) -> u32 {
+        self.ids as u32
+    }
+
+    /// Its number.
+    #[inline(always)]
+    pub(crate) fn pid(&self) -> u32 {
+        (self.ids >> 32) as u32
     }
 }
 
@@ -44,6 +65,9 @@ pub(crate) fn context<S: Source>(preempt_count_addr: u64) -> Context {
         return Context::Unknown;
     }
     let mut count = S::word32(preempt_count_addr);
+    if count & (NMI_MASK | HARDIRQ_MASK | SOFTIRQ_OFFSET) == 0 {
+        return Context::Task;
+    }
     // A kprobe by breakpoint runs inside what the kernel counts as an NMI (`irqentry_nmi_enter`,
     // which counts a hardirq too). Nothing is sent from a real NMI: it is the probe's own.
     if count & NMI_MASK != 0 {

@@ -5,37 +5,36 @@
 //! generation, and so the fingerprint, on all CPUs. It is a single word, so that a task that
 //! interrupts another one at its write leaves either's whole.
 
-use core::arch::asm;
-
-use aya_ebpf::{
-    helpers::generated::bpf_probe_read_kernel,
-    macros::map,
-    maps::{Array, PerCpuArray},
+use core::{
+    arch::asm,
+    ptr::{read_volatile, write_volatile},
 };
+
+use aya_ebpf::{helpers::generated::bpf_probe_read_kernel, macros::map, maps::PerCpuArray};
+use skbcap_common::Control;
 
 use crate::memory::locked_add;
 
-const BUCKETS: u32 = 1024;
+const BUCKETS: usize = 1024;
 
-/// A fingerprint, and a place through which pointers go.
+/// A place through which pointers go.
 #[map]
-static LAST: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+static PLACE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// How often what is known of a socket has changed, by a hash of the socket's address.
-#[map]
-static GENERATIONS: Array<u64> = Array::with_max_entries(BUCKETS, 0);
+/// How often what is known of a socket has changed, by a hash of the socket's address. A global, of
+/// which the programs know where it lies: nothing has to be looked up.
+static mut GENERATIONS: [u64; BUCKETS] = [0; BUCKETS];
 
 /// A pointer's address as a number: the verifier lets nobody calculate with what it knows to be a
 /// pointer.
 #[inline(always)]
 pub(crate) fn address(pointer: u64) -> u64 {
-    if let Some(place) = LAST.get_ptr_mut(0) {
+    if let Some(place) = PLACE.get_ptr_mut(0) {
         // SAFETY: a whole map value. Another task may write there between the two. The assembly
         // assigns a register to itself.
         unsafe {
-            let place = place.cast::<u64>().add(1);
-            core::ptr::write_volatile(place, pointer);
-            let address = core::ptr::read_volatile(place);
+            write_volatile(place, pointer);
+            let address = read_volatile(place);
             // Not `pure`, so that it stays before the two are known to be equal: behind that, the
             // compiler might give it the pointer.
             let mut number = address;
@@ -57,25 +56,22 @@ pub(crate) fn address(pointer: u64) -> u64 {
 /// The generation of the socket at this address.
 #[inline(always)]
 pub(crate) fn generation(address: u64) -> u64 {
-    let Some(place) = GENERATIONS.get_ptr(bucket(address)) else {
-        return 0;
-    };
-    // SAFETY: a whole map value.
-    unsafe { core::ptr::read_volatile(place) }
+    // SAFETY: a word of this program's global.
+    unsafe { read_volatile(place_of(address)) }
 }
 
 /// Ends the generation of the socket at this address. To be called when a change is done.
 #[inline(always)]
 pub(crate) fn end_generation(address: u64) {
-    if let Some(place) = GENERATIONS.get_ptr_mut(bucket(address)) {
-        // SAFETY: a whole map value.
-        unsafe { locked_add(place, 1) };
-    }
+    // SAFETY: a word of this program's global, which is a map's value.
+    unsafe { locked_add(place_of(address), 1) };
 }
 
 #[inline(always)]
-fn bucket(address: u64) -> u32 {
-    (address.wrapping_mul(FACTORS[0]) >> 54) as u32
+fn place_of(address: u64) -> *mut u64 {
+    let bucket = address.wrapping_mul(FACTORS[0]) >> (u64::BITS - BUCKETS.ilog2());
+    // SAFETY: as many buckets as those bits can number.
+    unsafe { (&raw mut GENERATIONS).cast::<u64>().add(bucket as usize) }
 }
 
 /// Odd, so that each keeps all of what it is multiplied with; else arbitrary.
@@ -86,32 +82,35 @@ const FACTORS: [u64; 4] = [
     0xa076_1d64_78bd_642f,
 ];
 
-/// The fingerprint of a socket's address, a thread (its tgid in the upper half, its pid in the lower), its
-/// `comm` and a generation. Two that differ in one of them only are never equal, others once in 2^64.
+/// The fingerprint of a socket's address, a thread ([`crate::identity::Current::ids`]), its `comm` and a
+/// generation. Two that differ in one of them only are never equal, others once in 2^64.
 #[inline(always)]
-pub(crate) fn fingerprint(address: u64, pid_tgid: u64, comm: [u64; 2], generation: u64) -> u64 {
+pub(crate) fn fingerprint(address: u64, ids: u64, comm: [u64; 2], generation: u64) -> u64 {
     let mut print = address.wrapping_mul(FACTORS[0]);
-    print ^= pid_tgid.wrapping_mul(FACTORS[1]);
+    print ^= ids.wrapping_mul(FACTORS[1]);
     print ^= comm[0].wrapping_mul(FACTORS[2]);
     print ^= comm[1].wrapping_mul(FACTORS[3]);
     print.wrapping_add(generation)
 }
 
-/// Whether this is what was last written on this CPU.
+/// Whether this is what was last written on this control block's CPU.
+///
+/// # Safety
+///
+/// `control` is a whole control block.
 #[inline(always)]
-pub(crate) fn is(fingerprint: u64) -> bool {
-    let Some(place) = LAST.get_ptr(0) else {
-        return false;
-    };
-    // SAFETY: a whole map value.
-    unsafe { core::ptr::read_volatile(place.cast::<u64>()) == fingerprint }
+pub(crate) unsafe fn is(control: *mut Control, fingerprint: u64) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { read_volatile(&raw const (*control).last_written) == fingerprint }
 }
 
-/// This was written on this CPU.
+/// This was written on this control block's CPU.
+///
+/// # Safety
+///
+/// `control` is this CPU's first control block.
 #[inline(always)]
-pub(crate) fn remember(fingerprint: u64) {
-    if let Some(place) = LAST.get_ptr_mut(0) {
-        // SAFETY: a whole map value.
-        unsafe { core::ptr::write_volatile(place.cast::<u64>(), fingerprint) };
-    }
+pub(crate) unsafe fn remember(control: *mut Control, fingerprint: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { write_volatile(&raw mut (*control).last_written, fingerprint) };
 }

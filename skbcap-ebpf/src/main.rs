@@ -175,7 +175,7 @@ fn socket_connects(ctx: FEntryContext) -> i32 {
 #[inline(always)]
 fn socket_written(ctx: FEntryContext) -> i32 {
     let socket: *const u8 = ctx.arg(0);
-    owners::written::<ByAddress>(owners::sk(socket));
+    owners::written::<ByAddress>(socket);
     0
 }
 
@@ -184,7 +184,7 @@ fn socket_written(ctx: FEntryContext) -> i32 {
 #[inline(always)]
 fn socket_written_cast(ctx: FEntryContext) -> i32 {
     let socket: *const u8 = ctx.arg(0);
-    owners::written::<ByCast>(owners::sk(socket));
+    owners::written::<ByCast>(socket);
     0
 }
 
@@ -193,7 +193,7 @@ fn socket_written_cast(ctx: FEntryContext) -> i32 {
 #[inline(always)]
 fn socket_paged(ctx: FEntryContext) -> i32 {
     let socket: *const u8 = ctx.arg(0);
-    owners::written::<ByAddress>(owners::sk(socket));
+    owners::written::<ByAddress>(socket);
     0
 }
 

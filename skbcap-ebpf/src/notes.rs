@@ -9,10 +9,7 @@
 //! comes by `net_dev_queue` before it is transmitted, and so has a note of its own, but for those
 //! segments; one of them would have to get the same address, buffer and socket to find that note.
 
-use core::{
-    mem::MaybeUninit,
-    ptr::{read_volatile, write_volatile},
-};
+use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::maps::Array;
 use skbcap_common::{
@@ -38,17 +35,10 @@ pub(crate) fn write<S: Source>(skb: u64) {
     let Some(skb) = (unsafe { Skb::read::<S>(skb, control) }) else {
         return;
     };
-    let mut comm = MaybeUninit::<[u64; 2]>::uninit();
-    // SAFETY: `comm` is written whole; `control` is a whole map value.
-    let (comm, context) = unsafe {
-        S::comm(comm.as_mut_ptr());
-        let preempt_count_addr = read_volatile(&raw const (*control).preempt_count_addr);
-        (
-            comm.assume_init(),
-            identity::context::<S>(preempt_count_addr),
-        )
-    };
-    let ids = identity::pid_tgid();
+    let current = S::current();
+    // SAFETY: `control` is a whole map value.
+    let context =
+        identity::context::<S>(unsafe { read_volatile(&raw const (*control).preempt_count_addr) });
     // SAFETY: the control block's scratch, which no other program of this hook uses meanwhile.
     let [address, socket, head] =
         unsafe { [skb.address, skb.socket(), skb.head()].map(|pointer| number(control, pointer)) };
@@ -56,9 +46,9 @@ pub(crate) fn write<S: Source>(skb: u64) {
         key: address,
         socket,
         head,
-        comm,
-        tgid: (ids >> 32) as u32,
-        pid: ids as u32,
+        comm: current.comm,
+        tgid: current.tgid(),
+        pid: current.pid(),
         context: context as u32,
         reserved: 0,
         sum: 0,

@@ -19,8 +19,10 @@ use skbcap_common::{
 
 use crate::{
     config::config,
-    identity, last,
-    maps::OWNERS_MISSED,
+    emit::this_cpu,
+    identity::{self, Current},
+    last,
+    maps::{CONTROL, OWNERS_MISSED},
     memory::locked_add,
     process, sender,
     source::{ByAddress, Fields, Source},
@@ -175,32 +177,38 @@ pub(crate) fn connects(sk: u64) {
     }
 }
 
-/// The current task writes to the socket at `sk`.
+/// The current task writes to a `struct socket`.
 #[inline(always)]
-pub(crate) fn written<S: Source>(sk: u64) {
+pub(crate) fn written<S: Source>(socket: *const u8) {
+    let address = S::sk_address(socket);
+    let current = S::current();
+    let generation = last::generation(address);
+    let fingerprint =
+        |generation| last::fingerprint(address, current.ids, current.comm, generation);
+    // There is a control block for each possible CPU, so this never returns.
+    let Some(control) = CONTROL.get_ptr_mut(this_cpu()) else {
+        return;
+    };
+    // A name does not tell one program from another, and where programs are told of, that matters.
+    // SAFETY: a whole map value.
+    if config!(tasks.known) == 0 && unsafe { last::is(control, fingerprint(generation)) } {
+        sender::note_user();
+        return;
+    }
+    let sk = sk(socket);
     if sk == 0 || Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
     sender::note_user();
-    let ids = identity::pid_tgid();
-    let mut name = [0; 2];
-    // SAFETY: `name` is this program's.
-    unsafe { S::comm(&raw mut name) };
-    let address = last::address(sk);
-    let generation = last::generation(address);
-    let fingerprint = |generation| last::fingerprint(address, ids, name, generation);
-    // A name does not tell one program from another, and where programs are told of, that matters.
-    if config!(tasks.known) == 0 && last::is(fingerprint(generation)) {
-        return;
-    }
-    let Write { is_news, is_sole } = put_write(sk, ids, name);
+    let Write { is_news, is_sole } = put_write(sk, &current);
     if is_news {
         last::end_generation(address);
     }
     // Unless another CPU had something to say at the same time.
     let next = generation + u64::from(is_news);
     if is_sole && last::generation(address) == next {
-        last::remember(fingerprint(next));
+        // SAFETY: this CPU's: programs stay where they began.
+        unsafe { last::remember(control, fingerprint(next)) };
     }
 }
 
@@ -223,12 +231,12 @@ impl Write {
     };
 }
 
-/// Puts down that the current thread, which is called `name`, writes to the socket at `sk`.
+/// Puts down that the current thread writes to the socket at `sk`.
 #[inline(always)]
-fn put_write(sk: u64, ids: u64, name: [u64; 2]) -> Write {
+fn put_write(sk: u64, thread: &Current) -> Write {
     // SAFETY: none is needed for the helper.
     let task = unsafe { bpf_get_current_task() };
-    let (tgid, pid) = ((ids >> 32) as u32, ids as u32);
+    let (tgid, pid, name) = (thread.tgid(), thread.pid(), thread.comm);
     let Some(owner) = OWNERS.get_ptr_mut(sk) else {
         // Older than the capture, and not found at its start.
         let mut new = current(kind_of(Fields::typed(sk).at(config!(sockets.kind))));

@@ -119,7 +119,7 @@ unsafe extern "C" fn skbcap_sender(index: u32, hook: u32) -> u64 {
         if hook == Hook::Xmit as u32 {
             found = notes::apply(header, &skb, control);
         }
-        found = found.union(who::claim::<ByAddress>(header, &skb, found));
+        found = found.union(who::claim::<ByAddress>(header, &skb, found, control));
         write_volatile(&raw mut (*header).flags, found.0);
         let verdict = if skbcap_is_wanted(index) != 0 {
             Verdict::Wanted

@@ -11,14 +11,17 @@ use core::{
     mem::{MaybeUninit, offset_of},
 };
 
-use aya_ebpf::helpers::generated::{bpf_dynptr_read, bpf_get_current_task, bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::{
+    bpf_dynptr_read, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_task_btf,
+    bpf_probe_read_kernel,
+};
 use skbcap_common::{
     Control,
     config::{Layout, SHARED_INFO_WINDOW, SKB_WINDOW},
     load,
 };
 
-use crate::{config::config, kfunc};
+use crate::{config::config, identity::Current, kfunc, last, owners};
 
 /// Reads `len` bytes of kernel memory to `to`.
 ///
@@ -122,12 +125,12 @@ pub(crate) trait Source {
     /// As [`Source::word32`], whether any of eight bytes is not zero.
     fn is_word64_set(address: u64) -> bool;
 
-    /// Copies the current task's name, 16 bytes.
-    ///
-    /// # Safety
-    ///
-    /// `to` can be written to.
-    unsafe fn comm(to: *mut [u64; 2]);
+    /// The current task.
+    fn current() -> Current;
+
+    /// The address of the `struct sock` of a `struct socket` that a program was handed, as a number; 0
+    /// while it has none.
+    fn sk_address(socket: *const u8) -> u64;
 
     /// Copies `len` bytes of the skb that the program was handed, from `offset` on and wherever
     /// they lie. Whether all of them could be read.
@@ -198,13 +201,24 @@ impl Source for ByAddress {
     }
 
     #[inline(always)]
-    unsafe fn comm(to: *mut [u64; 2]) {
+    fn current() -> Current {
+        let mut comm = MaybeUninit::<[u64; 2]>::uninit();
         // Half of what `bpf_get_current_comm` costs.
-        // SAFETY: the caller's promise; the helper writes the 16 bytes that it is told.
+        // SAFETY: the helper writes the 16 bytes that it is told; the others take nothing.
         unsafe {
-            let comm = bpf_get_current_task() + u64::from(config!(layout.task_comm));
-            bpf_probe_read_kernel(to.cast(), 16, comm as *const _);
+            let pid_tgid = bpf_get_current_pid_tgid();
+            let from = bpf_get_current_task() + u64::from(config!(layout.task_comm));
+            bpf_probe_read_kernel(comm.as_mut_ptr().cast(), 16, from as *const _);
+            Current {
+                ids: pid_tgid >> 32 | pid_tgid << 32,
+                comm: comm.assume_init(),
+            }
         }
+    }
+
+    #[inline(always)]
+    fn sk_address(socket: *const u8) -> u64 {
+        last::address(owners::sk(socket))
     }
 }
 
@@ -235,9 +249,13 @@ impl Source for ByType {
     }
 
     #[inline(always)]
-    unsafe fn comm(to: *mut [u64; 2]) {
-        // SAFETY: the caller's promise.
-        unsafe { ByAddress::comm(to) }
+    fn current() -> Current {
+        ByAddress::current()
+    }
+
+    #[inline(always)]
+    fn sk_address(socket: *const u8) -> u64 {
+        ByAddress::sk_address(socket)
     }
 }
 
@@ -274,14 +292,22 @@ impl Source for ByCast {
     }
 
     #[inline(always)]
-    unsafe fn comm(to: *mut [u64; 2]) {
+    fn current() -> Current {
+        // Since 6.2 the kernel trusts this pointer: loads from it are not guarded.
         // SAFETY: none is needed for the helper.
-        let task = Fields::cast(
-            unsafe { bpf_get_current_task() },
-            config!(types.task_struct),
-        );
-        // SAFETY: the caller's promise.
-        unsafe { to.write(field!(task.task_comm: [u64; 2])) }
+        let task = Fields::typed(unsafe { bpf_get_current_task_btf() } as u64);
+        let (tgid, pid) = (field!(task.task_tgid: u32), field!(task.task_pid: u32));
+        Current {
+            ids: u64::from(tgid) | u64::from(pid) << 32,
+            comm: field!(task.task_comm: [u64; 2]),
+        }
+    }
+
+    #[inline(always)]
+    fn sk_address(socket: *const u8) -> u64 {
+        // Of a type whose first field is a number, so that what is read is one.
+        let place = socket as u64 + u64::from(config!(sockets.socket_sk));
+        Fields::cast(place, config!(types.word64)).at(0)
     }
 }
 
@@ -314,9 +340,13 @@ impl Source for ByTrust {
     }
 
     #[inline(always)]
-    unsafe fn comm(to: *mut [u64; 2]) {
-        // SAFETY: the caller's promise.
-        unsafe { ByCast::comm(to) }
+    fn current() -> Current {
+        ByCast::current()
+    }
+
+    #[inline(always)]
+    fn sk_address(socket: *const u8) -> u64 {
+        ByCast::sk_address(socket)
     }
 
     #[inline(always)]

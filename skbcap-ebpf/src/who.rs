@@ -5,7 +5,7 @@
 use core::ptr::read_volatile;
 
 use skbcap_common::{
-    By, Context, Flags, Hook, RecordHeader,
+    By, Context, Control, Flags, Hook, RecordHeader,
     owner::{Owner, kind},
 };
 
@@ -27,9 +27,14 @@ const TCP_NEW_SYN_RECV: u8 = 12;
 /// # Safety
 ///
 /// `header` points to a whole record header in a map's value, in which `current` and the context
-/// stand.
+/// stand, and `control` is this CPU's control block.
 #[inline(always)]
-pub(crate) unsafe fn claim<S: Source>(header: *mut RecordHeader, skb: &Skb, noted: Flags) -> Flags {
+pub(crate) unsafe fn claim<S: Source>(
+    header: *mut RecordHeader,
+    skb: &Skb,
+    noted: Flags,
+    control: *mut Control,
+) -> Flags {
     // SAFETY: the caller's promise, as for all of this function.
     let (context, hook) = unsafe {
         (
@@ -57,18 +62,15 @@ pub(crate) unsafe fn claim<S: Source>(header: *mut RecordHeader, skb: &Skb, note
     }
     // SAFETY: as above; a name is two words.
     let print = unsafe {
-        let (tgid, pid) = (
-            read_volatile(&raw const (*header).tgid),
-            read_volatile(&raw const (*header).pid),
-        );
-        let ids = u64::from(tgid) << 32 | u64::from(pid);
+        let ids = read_volatile((&raw const (*header).tgid).cast::<u64>());
         let name = read_volatile((&raw const (*header).comm).cast::<[u64; 2]>());
         // As a number, from the record.
         let address = read_volatile(&raw const (*header).socket);
         last::fingerprint(address, ids, name, last::generation(address))
     };
     // The socket's only writer, at work. A datagram is sent by the call that wrote it.
-    if in_task && last::is(print) {
+    // SAFETY: as above.
+    if in_task && unsafe { last::is(control, print) } {
         return Flags::of_by(By::Task);
     }
     let failed = &mut 0;

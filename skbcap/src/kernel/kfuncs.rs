@@ -35,10 +35,9 @@ pub fn find(btf: &Btf) -> Result<Option<Kfuncs>, BtfError> {
         types: Types {
             sk_buff: number("sk_buff")?,
             skb_shared_info: number("skb_shared_info")?,
-            task_struct: number("task_struct")?,
             word32: number("refcount_struct")?,
-            word64: number("list_head")?,
-            reserved: 0,
+            word64: number("timespec64")?,
+            reserved: [0; 2],
         },
     }))
 }

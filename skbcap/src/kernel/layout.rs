@@ -124,6 +124,8 @@ pub fn layout(btf: &Btf) -> Result<Layout, LayoutError> {
         skb_next: skb.offset("next", 8)?,
         skb_protocol: skb.offset("protocol", 2)?,
         skb_network_header: skb.offset("network_header", 2)?,
+        task_pid: task.offset("pid", 4)?,
+        task_tgid: task.offset("tgid", 4)?,
         reserved: 0,
     };
     if layout.page_size_of == 0 {

@@ -103,7 +103,15 @@ fn types(kernel: Kernel) -> Btf {
     );
     let ns_common = b.structure("ns_common", 24, &[("inum", u32_id, 128, 0)]);
     b.structure("net", 4096, &[("ns", ns_common, 1024, 0)]);
-    b.structure("task_struct", 4096, &[("comm", name, 3000 * 8, 0)]);
+    b.structure(
+        "task_struct",
+        4096,
+        &[
+            ("pid", u32_id, 2500 * 8, 0),
+            ("tgid", u32_id, 2504 * 8, 0),
+            ("comm", name, 3000 * 8, 0),
+        ],
+    );
     b.structure("page", 64, &[]);
     Btf::parse(b.build()).unwrap()
 }
@@ -127,6 +135,7 @@ fn a_kernel_with_a_vlan_bit_and_bio_vec_fragments() {
     );
     assert_eq!((layout.skb_protocol, layout.skb_network_header), (114, 116));
     assert_eq!((layout.skb_begin, layout.skb_window), (16, 136));
+    assert_eq!((layout.task_pid, layout.task_tgid), (2500, 2504));
     assert_eq!(layout.task_comm, 3000);
     assert_eq!((layout.shared_info_frags, layout.page_size_of), (48, 64));
     assert_eq!((layout.dev_net, layout.net_inum), (1024, 144));
