@@ -114,8 +114,6 @@ pub struct Layout {
     pub shared_info_nr_frags: u32,
     /// `skb_shared_info.gso_size`.
     pub shared_info_gso_size: u32,
-    /// `skb_shared_info.gso_type`.
-    pub shared_info_gso_type: u32,
     /// `skb_shared_info.frag_list`.
     pub shared_info_frag_list: u32,
     /// `skb_shared_info.frags`.
@@ -153,17 +151,15 @@ pub struct Layout {
     pub task_pid: u32,
     /// `task_struct.tgid`.
     pub task_tgid: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 const _: () = {
     use core::mem::{offset_of, size_of};
-    assert!(size_of::<Layout>() == 168);
+    assert!(size_of::<Layout>() == 160);
     assert!(offset_of!(Layout, page_size_of) == 16);
-    assert!(offset_of!(Layout, net_inum) == 124);
+    assert!(offset_of!(Layout, net_inum) == 120);
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
     assert!(size_of::<Types>() == 24);
-    assert!(size_of::<Config>() == 696);
+    assert!(size_of::<Config>() == 688);
 };

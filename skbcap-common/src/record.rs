@@ -201,8 +201,8 @@ pub struct RecordHeader {
     pub captured_len: u32,
     /// Frames of this interface that had been dropped on this ring before this one, wrapping.
     pub dropped: u32,
-    /// `skb_shared_info.gso_type`: `SKB_GSO_*` bits.
-    pub gso_type: u32,
+    /// Zero. (`skb_shared_info.gso_type` in older recordings.)
+    pub reserved: u32,
     /// `skb->protocol`: an EtherType, or what `ETH_P_*` has besides; 0 where the sender gave none.
     pub protocol: u16,
     /// Where the network layer begins, by `skb->network_header`: bytes from the frame's start,
@@ -231,7 +231,7 @@ const _: () = {
     assert!(offset_of!(RecordHeader, len) == 100);
     assert!(offset_of!(RecordHeader, captured_len) == 104);
     assert!(offset_of!(RecordHeader, dropped) == 108);
-    assert!(offset_of!(RecordHeader, gso_type) == 112);
+    assert!(offset_of!(RecordHeader, reserved) == 112);
     assert!(offset_of!(RecordHeader, protocol) == 116);
     assert!(offset_of!(RecordHeader, network_offset) == 118);
 };

@@ -199,7 +199,7 @@ unsafe fn take_marked<S: Source>(
         (*header).dev_type = device.kind;
         (*header).gso_size = shared_info.gso_size();
         (*header).len = plan.len as u32;
-        (*header).gso_type = shared_info.gso_type();
+        (*header).reserved = 0;
         (*header).protocol = skb.protocol();
         (*header).network_offset = skb.network_offset();
         let socket_flag = if socket == 0 {

@@ -168,12 +168,6 @@ impl SharedInfo {
     }
 
     #[inline(always)]
-    pub(crate) fn gso_type(self) -> u32 {
-        let fields = self.0;
-        field!(fields.shared_info_gso_type: u32)
-    }
-
-    #[inline(always)]
     pub(crate) fn nr_frags(self) -> u8 {
         let fields = self.0;
         field!(fields.shared_info_nr_frags: u8)

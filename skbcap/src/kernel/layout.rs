@@ -103,7 +103,6 @@ pub fn layout(btf: &Btf) -> Result<Layout, LayoutError> {
         skb_ip_summed_shift: ip_summed_shift,
         shared_info_nr_frags: info.offset("nr_frags", 1)?,
         shared_info_gso_size: info.offset("gso_size", 2)?,
-        shared_info_gso_type: info.offset("gso_type", 4)?,
         shared_info_frag_list: info.offset("frag_list", 8)?,
         shared_info_frags: whole_bytes(&info, "frags", frags, 8)?,
         frag_page: frag.page,
@@ -126,7 +125,6 @@ pub fn layout(btf: &Btf) -> Result<Layout, LayoutError> {
         skb_network_header: skb.offset("network_header", 2)?,
         task_pid: task.offset("pid", 4)?,
         task_tgid: task.offset("tgid", 4)?,
-        reserved: 0,
     };
     if layout.page_size_of == 0 {
         return Err(info.wrong("page", "has no size".into()));
