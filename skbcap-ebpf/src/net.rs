@@ -61,9 +61,20 @@ pub(crate) fn take_missed<S: Source>(skb: u64) {
     };
     // SAFETY: for all of this block, `control` is a whole, aligned map value, and this CPU's.
     unsafe {
-        let (mut index, mut hook) = (cpu, Hook::Net);
+        let (mut index, mut hook, mut ring) = (cpu, Hook::Net, control);
         if is_busy(control) {
             index += config!(cpus);
+            let Some(second) = CONTROL.get_ptr_mut(index) else {
+                return;
+            };
+            if read_volatile(&raw const (*control).over) != 0 {
+                return;
+            }
+            if is_busy(second) {
+                locked_add(&raw mut (*second).dropped_busy, 1);
+                return;
+            }
+            ring = second;
         } else {
             // The pointer's type is known, so it may not be calculated with. What is read back is
             // a number.
@@ -82,14 +93,7 @@ pub(crate) fn take_missed<S: Source>(skb: u64) {
         if matches!(hook, Hook::Net) && read_volatile(&raw const (*control).over) != 0 {
             return;
         }
-        let Some(control) = CONTROL.get_ptr_mut(index) else {
-            return;
-        };
-        if is_busy(control) {
-            locked_add(&raw mut (*control).dropped_busy, 1);
-            return;
-        }
-        take_into::<S>(skb, hook, cpu, index, control);
+        take_into::<S>(skb, hook, cpu, index, ring);
     }
 }
 
