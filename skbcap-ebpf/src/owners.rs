@@ -118,7 +118,7 @@ pub(crate) fn created(sk: u64, by_kernel: bool) {
     if fields.at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
-    sender::note_user();
+    sender::note_process();
     let mut kind = kind::KNOWN | kind_of(fields.at(config!(sockets.kind)));
     let flags = current_flags::<ByAddress>();
     if by_kernel {
@@ -159,7 +159,7 @@ pub(crate) fn connects(sk: u64) {
     if sk == 0 || Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
-    sender::note_user();
+    sender::note_process();
     let Some(owner) = OWNERS.get_ptr_mut(sk) else {
         return;
     };
@@ -181,7 +181,7 @@ pub(crate) fn written<S: Source>(sk: u64) {
     if sk == 0 || Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
-    sender::note_user();
+    sender::note_process();
     let ids = identity::pid_tgid();
     let mut name = [0; 2];
     // SAFETY: `name` is this program's.
