@@ -14,6 +14,9 @@ pub mod kind {
     pub const NAME: u32 = 1 << 3;
     /// A process that is followed: the command's, or one that comes from it.
     pub const FOLLOWED: u32 = 1 << 4;
+    /// The process's cgroup, or one that it is below, by its place in the map
+    /// [`CGROUPS`](super::CGROUPS).
+    pub const CGROUP: u32 = 1 << 5;
 }
 
 /// Which senders are wanted. All zero: it makes no difference who sent a frame.
@@ -30,8 +33,8 @@ pub struct Senders {
     pub unwanted: u32,
     /// The patterns in the map [`PATTERNS`].
     pub patterns: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The cgroups in the map [`CGROUPS`]; 0 where nobody asks for any, and it is a plain array.
+    pub cgroups: u32,
 }
 
 /// The map of what was asked for: a [`key`], and bits of [`WANTED`] and [`UNWANTED`].
@@ -57,6 +60,16 @@ pub const FOLLOWED_LEN: u32 = 65_536;
 pub const USERS: &str = "USERS";
 /// Processes whose user is kept, those that were heard of least recently give way.
 pub const USERS_LEN: u32 = 65_536;
+
+/// The map of cgroups that were asked for.
+pub const CGROUPS: &str = "CGROUPS";
+/// The most cgroups.
+pub const MAX_CGROUPS: u32 = 16;
+
+/// The map of processes by what is wanted of their cgroups: bits of [`WANTED`] and [`UNWANTED`] by tgid.
+pub const MEMBERS: &str = "MEMBERS";
+/// Processes of which that is kept, those that were heard of least recently give way.
+pub const MEMBERS_LEN: u32 = 65_536;
 
 /// The map of claims that were made to decide by, one for each control block.
 pub const CLAIMS: &str = "CLAIMS";

@@ -120,7 +120,7 @@ pub(crate) fn created(sk: u64, by_kernel: bool) {
     if fields.at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
-    sender::note_user();
+    sender::note_process();
     let mut kind = kind::KNOWN | kind_of(fields.at(config!(sockets.kind)));
     let flags = current_flags::<ByAddress>();
     if by_kernel {
@@ -161,7 +161,7 @@ pub(crate) fn connects(sk: u64) {
     if sk == 0 || Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
-    sender::note_user();
+    sender::note_process();
     let Some(owner) = OWNERS.get_ptr_mut(sk) else {
         return;
     };
@@ -192,14 +192,14 @@ pub(crate) fn written<S: Source>(socket: *const u8) {
     // A name does not tell one program from another, and where programs are told of, that matters.
     // SAFETY: a whole map value.
     if config!(tasks.known) == 0 && unsafe { last::is(control, fingerprint(generation)) } {
-        sender::note_user();
+        sender::note_process();
         return;
     }
     let sk = sk(socket);
     if sk == 0 || Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
-    sender::note_user();
+    sender::note_process();
     let Write { is_news, is_sole } = put_write(sk, &current);
     if is_news {
         last::end_generation(address);

@@ -9,12 +9,12 @@ use aya_ebpf::{
     bindings::BPF_NOEXIST,
     helpers::generated::bpf_get_current_uid_gid,
     macros::map,
-    maps::{Array, HashMap, LruHashMap},
+    maps::{Array, CgroupArray, HashMap, LruHashMap},
 };
 use skbcap_common::{
     By, Control, Flags, Hook, RecordHeader,
     owner::WRITERS,
-    sender::{MAX_PATTERNS, NAME_LEN, Pattern, UNWANTED, WANTED, key, kind},
+    sender::{MAX_CGROUPS, MAX_PATTERNS, NAME_LEN, Pattern, UNWANTED, WANTED, key, kind},
 };
 
 use crate::{
@@ -40,6 +40,15 @@ static FOLLOWED: LruHashMap<u32, u32> = LruHashMap::with_max_entries(1, 0);
 /// The real uid of each process (tgid) that has to do with a socket.
 #[map]
 static USERS: LruHashMap<u32, u32> = LruHashMap::with_max_entries(1, 0);
+
+/// The cgroups that were asked for. Where none was, the loader makes it a plain array: a kernel may
+/// have no cgroups.
+#[map]
+static CGROUPS: CgroupArray = CgroupArray::with_max_entries(1, 0);
+
+/// What is wanted of the cgroup of each process (tgid) that has to do with a socket.
+#[map]
+static MEMBERS: LruHashMap<u32, u32> = LruHashMap::with_max_entries(1, 0);
 
 /// What a record will say of its sender, for each control block.
 #[map]
@@ -155,7 +164,7 @@ unsafe extern "C" fn skbcap_is_wanted(index: u32) -> u64 {
                 read_volatile(&raw const (*header).pid),
             )
         };
-        matched.process(tgid);
+        matched.by_process(tgid);
         matched.listed(kind::THREAD, pid);
         if asks_for(kind::NAME) {
             // SAFETY: as above.
@@ -216,13 +225,27 @@ impl Matched {
             // SAFETY: a whole map value.
             self.listed(kind::USER, unsafe { read_volatile(uid) });
         }
+        if asks_for(kind::CGROUP)
+            && let Some(bits) = MEMBERS.get_ptr(tgid)
+        {
+            // SAFETY: a whole map value.
+            self.add(kind::CGROUP, unsafe { read_volatile(bits) });
+        }
     }
 
-    /// As [`Matched::process`], of one of several.
+    /// The same, on a stack of its own: 5.10 has no room for five of them in one function.
+    #[inline(always)]
+    fn by_process(&mut self, tgid: u32) {
+        let matched = skbcap_process(tgid);
+        self.wanted |= matched as u32;
+        self.unwanted |= (matched >> 32) as u32;
+    }
+
+    /// As [`Matched::by_process`], of one of several.
     #[inline(always)]
     fn writer(&mut self, tgid: u32) {
         if tgid != 0 {
-            self.process(tgid);
+            self.by_process(tgid);
         }
     }
 
@@ -231,6 +254,19 @@ impl Matched {
         let wanted = config!(senders.wanted);
         self.wanted & wanted == wanted && self.unwanted & config!(senders.unwanted) == 0
     }
+}
+
+/// What can be told of a sender by its process: kinds by which it is wanted in the lower half, by which
+/// it is unwanted in the upper.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn skbcap_process(tgid: u32) -> u64 {
+    if !matters() {
+        return 0;
+    }
+    let mut matched = Matched::default();
+    matched.process(tgid);
+    u64::from(matched.unwanted) << 32 | u64::from(matched.wanted)
 }
 
 /// The bits of all patterns that match the name in the claim of this index.
@@ -311,21 +347,57 @@ pub(crate) unsafe fn copy_claim(header: *mut RecordHeader, index: u32) -> Flags 
     }
 }
 
-/// The current process has to do with a socket: keeps its user, where somebody asks for one.
+/// The current process has to do with a socket: keeps its user and what is wanted of its cgroup, where
+/// somebody asks for that.
 #[inline(always)]
-pub(crate) fn note_user() {
-    if !asks_for(kind::USER) {
-        return;
+pub(crate) fn note_process() {
+    if asks_for(kind::USER) {
+        // SAFETY: none is needed for the helper.
+        keep(&USERS, unsafe { bpf_get_current_uid_gid() } as u32);
     }
+    if asks_for(kind::CGROUP) {
+        let bits = cgroups();
+        if bits != CGROUPS_UNKNOWN {
+            keep(&MEMBERS, bits as u32);
+        }
+    }
+}
+
+/// Keeps a word for the current process.
+#[inline(always)]
+fn keep(map: &LruHashMap<u32, u32>, word: u32) {
     let tgid = (identity::pid_tgid() >> 32) as u32;
-    // SAFETY: none is needed for the helper.
-    let uid = unsafe { bpf_get_current_uid_gid() } as u32;
-    if let Some(kept) = USERS.get_ptr_mut(tgid) {
+    if let Some(kept) = map.get_ptr_mut(tgid) {
         // SAFETY: a whole map value, written in one.
-        unsafe { write_volatile(kept, uid) };
+        unsafe { write_volatile(kept, word) };
     } else {
-        let _ = USERS.insert(tgid, uid, 0);
+        let _ = map.insert(tgid, word, 0);
     }
+}
+
+/// No bits, where the kernel does not say: it won't in an interrupt, nor with softirqs disabled.
+const CGROUPS_UNKNOWN: u64 = u64::MAX;
+
+/// The bits of all cgroups that the current process is in or below, or [`CGROUPS_UNKNOWN`].
+///
+/// No function of its own: a program that has one lacks the table by which kernels before 6.4 survive a
+/// plain load from a bad address.
+#[inline(always)]
+fn cgroups() -> u64 {
+    let mut bits = 0;
+    let mut index = 0;
+    while index < MAX_CGROUPS && index < config!(senders.cgroups) {
+        match CGROUPS.current_task_under_cgroup(index) {
+            // SAFETY: a word, read once.
+            Ok(true) => {
+                bits |= unsafe { SENDERS.get(key(kind::CGROUP, index)) }.map_or(0, |bits| *bits)
+            }
+            Ok(false) => {}
+            Err(_) => return CGROUPS_UNKNOWN,
+        }
+        index += 1;
+    }
+    bits.into()
 }
 
 /// A task was made by the current one, and has not run yet.

@@ -98,7 +98,7 @@ fn version() {
 fn bad_usage_is_one_line_and_status_2() {
     let seventeen: Vec<String> = (0..17).map(|number| format!("-ieth{number}")).collect();
     let seventeen: Vec<&str> = seventeen.iter().map(String::as_str).collect();
-    let lines: [&[&str]; 75] = [
+    let lines: [&[&str]; 77] = [
         &["-i", "veth/*"],
         &["-i", "????????????????"],
         &["--not-interface", "any"],
@@ -108,6 +108,8 @@ fn bad_usage_is_one_line_and_status_2() {
         &["--not-netns", "0"],
         &["-r", "a.pcap", "--not-netns", "self"],
         &["-r", "a.pcap", "--not-interface", "lo"],
+        &["--not-cgroup=/"; 17],
+        &["-r", "a.pcap", "--cgroup", "/"],
         &["--pid", "abc"],
         &["--not-pid", "0"],
         &["--tid", "-1"],

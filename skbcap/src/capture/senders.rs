@@ -8,7 +8,10 @@ use skbcap_common::sender::{UNWANTED, WANTED, kind};
 use super::target::Facts;
 use crate::{
     config::{Config, Output, Sides},
-    kernel::senders::{self, Wanted},
+    kernel::{
+        cgroups::{Cgroup, CgroupError},
+        senders::{self, Wanted},
+    },
     privilege::{User, UserError},
 };
 
@@ -47,6 +50,9 @@ pub enum SenderError {
     #[error("there is no user '{}': --uid takes a name out of /etc/passwd or the like, or a number",
         .0.escape_debug())]
     User(String),
+    /// There is no such cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
 }
 
 /// What the kernel side is to be told, `followed` being the command's process.
@@ -56,7 +62,8 @@ pub(super) fn wanted(config: &Config, followed: Option<u32>) -> Result<Wanted, S
         followed,
         ..Wanted::default()
     };
-    let by_id = !asked.processes.is_empty() || !asked.threads.is_empty();
+    let by_id = [&asked.processes, &asked.threads];
+    let by_id = by_id.iter().any(|ids| !ids.is_empty()) || !asked.cgroups.is_empty();
     if (by_id || followed.is_some()) && !senders::sees_kernels_ids() {
         return Err(SenderError::PidNamespace);
     }
@@ -72,6 +79,16 @@ pub(super) fn wanted(config: &Config, followed: Option<u32>) -> Result<Wanted, S
     ] {
         let patterns = names.iter().map(|name| name.pattern(bits));
         wanted.patterns.extend(patterns);
+    }
+    for (cgroups, bits) in [
+        (&asked.cgroups.wanted, WANTED),
+        (&asked.cgroups.unwanted, UNWANTED),
+    ] {
+        for path in cgroups {
+            let place = wanted.cgroups.len() as u32;
+            wanted.numbers.push((kind::CGROUP, place, bits));
+            wanted.cgroups.push(Cgroup::open(path)?);
+        }
     }
     Ok(wanted)
 }

@@ -1,5 +1,7 @@
 //! Whose frames are wanted.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 const SENDERS: &str = "Whose frames to capture";
@@ -23,7 +25,11 @@ pub struct SenderOptions {
     #[arg(long, value_name = "USER", allow_negative_numbers = true, help_heading = SENDERS)]
     pub uid: Vec<String>,
 
-    /// All but what --pid would capture; likewise --not-tid, --not-comm, --not-uid
+    /// Only what processes in this cgroup sent, or in one below: a directory of cgroup v2
+    #[arg(long, value_name = "PATH", help_heading = SENDERS)]
+    pub cgroup: Vec<PathBuf>,
+
+    /// All but what --pid would capture; likewise --not-tid, --not-comm, --not-uid, --not-cgroup
     #[arg(long, value_name = "PID", allow_negative_numbers = true, help_heading = SENDERS)]
     pub not_pid: Vec<String>,
 
@@ -38,6 +44,10 @@ pub struct SenderOptions {
     /// All but what --uid would capture
     #[arg(long, value_name = "USER", allow_negative_numbers = true, hide_short_help = true, help_heading = SENDERS)]
     pub not_uid: Vec<String>,
+
+    /// All but what --cgroup would capture
+    #[arg(long, value_name = "PATH", hide_short_help = true, help_heading = SENDERS)]
+    pub not_cgroup: Vec<PathBuf>,
 }
 
 impl SenderOptions {
@@ -45,16 +55,18 @@ impl SenderOptions {
     #[must_use]
     pub fn given(&self) -> Option<&'static str> {
         let options = [
-            (&self.pid, "--pid"),
-            (&self.tid, "--tid"),
-            (&self.comm, "--comm"),
-            (&self.uid, "--uid"),
-            (&self.not_pid, "--not-pid"),
-            (&self.not_tid, "--not-tid"),
-            (&self.not_comm, "--not-comm"),
-            (&self.not_uid, "--not-uid"),
+            (self.pid.len(), "--pid"),
+            (self.tid.len(), "--tid"),
+            (self.comm.len(), "--comm"),
+            (self.uid.len(), "--uid"),
+            (self.cgroup.len(), "--cgroup"),
+            (self.not_pid.len(), "--not-pid"),
+            (self.not_tid.len(), "--not-tid"),
+            (self.not_comm.len(), "--not-comm"),
+            (self.not_uid.len(), "--not-uid"),
+            (self.not_cgroup.len(), "--not-cgroup"),
         ];
-        let mut given = options.into_iter().filter(|(typed, _)| !typed.is_empty());
+        let mut given = options.into_iter().filter(|(times, _)| *times > 0);
         given.next().map(|(_, option)| option)
     }
 }

@@ -3,7 +3,7 @@
 use skbcap_common::MAX_SNAPLEN;
 use skbcap_common::config::MAX_INTERFACES;
 use skbcap_common::devices::MAX_NAMESPACES;
-use skbcap_common::sender::MAX_PATTERNS;
+use skbcap_common::sender::{MAX_CGROUPS, MAX_PATTERNS};
 
 use super::MAX_BUFFER_KIB;
 use super::interfaces::MAX_INTERFACE_NAME;
@@ -150,6 +150,12 @@ pub enum ConfigError {
     /// More patterns than the kernel side compares with.
     #[error("{0} names are too many: --comm and --not-comm can be given {MAX_PATTERNS} times")]
     TooManyNames(usize),
+    /// More cgroups than the kernel side compares with.
+    #[error(
+        "{0} cgroups are too many: --cgroup and --not-cgroup can be given {MAX_CGROUPS} times; \
+         one takes in all below it"
+    )]
+    TooManyCgroups(usize),
     /// Senders are asked for, and nothing is captured.
     #[error("--replay takes no {0}: a recording holds what was selected")]
     SendersToReplay(&'static str),

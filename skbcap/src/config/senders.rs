@@ -1,6 +1,9 @@
-//! Whose frames are wanted, as it was typed: `--pid`, `--tid`, `--comm`, `--uid`, and their opposites.
+//! Whose frames are wanted, as it was typed: `--pid`, `--tid`, `--comm`, `--uid`, `--cgroup`, and
+//! their opposites.
 
-use skbcap_common::sender::MAX_PATTERNS;
+use std::path::PathBuf;
+
+use skbcap_common::sender::{MAX_CGROUPS, MAX_PATTERNS};
 
 use super::ConfigError;
 use crate::cli::SenderOptions;
@@ -17,6 +20,8 @@ pub struct Senders {
     pub users: Sides<String>,
     /// Threads' names.
     pub names: Sides<Glob>,
+    /// Processes' cgroups, by their directories.
+    pub cgroups: Sides<PathBuf>,
 }
 
 /// Those that are wanted, and those that are not.
@@ -85,11 +90,20 @@ impl Senders {
         if patterns > MAX_PATTERNS as usize {
             return Err(ConfigError::TooManyNames(patterns));
         }
+        let cgroups = Sides {
+            wanted: typed.cgroup.clone(),
+            unwanted: typed.not_cgroup.clone(),
+        };
+        let count = cgroups.wanted.len() + cgroups.unwanted.len();
+        if count > MAX_CGROUPS as usize {
+            return Err(ConfigError::TooManyCgroups(count));
+        }
         Ok(Self {
             processes: Sides::resolve(&typed.pid, &typed.not_pid, id("--pid"))?,
             threads: Sides::resolve(&typed.tid, &typed.not_tid, id("--tid"))?,
             users: Sides::resolve(&typed.uid, &typed.not_uid, user)?,
             names,
+            cgroups,
         })
     }
 
@@ -101,8 +115,13 @@ impl Senders {
             threads,
             users,
             names,
+            cgroups,
         } = self;
-        processes.is_empty() && threads.is_empty() && users.is_empty() && names.is_empty()
+        processes.is_empty()
+            && threads.is_empty()
+            && users.is_empty()
+            && names.is_empty()
+            && cgroups.is_empty()
     }
 }
 

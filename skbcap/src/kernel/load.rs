@@ -22,6 +22,7 @@ use skbcap_common::{
     note::NOTES,
     owner::{OWNERS, Sockets},
     process::{EVENTS_LEN, Event, Tasks},
+    sender::CGROUPS,
 };
 use zerocopy::IntoBytes;
 
@@ -148,7 +149,7 @@ impl Kernel {
         let config = config(options);
         let filter = options.filter.as_ref();
         let heads = if filter.is_some() { blocks } else { 1 };
-        let bytes = object::prepared(
+        let mut bytes = object::prepared(
             &[
                 ("SEGMENTS", options.geometry.value_len),
                 (head::MAP, head::value_len(config.head_len)),
@@ -157,6 +158,9 @@ impl Kernel {
             options.kfuncs.as_ref(),
             filter,
         )?;
+        if options.senders.cgroups.is_empty() {
+            object::make_plain_array(&mut bytes, CGROUPS)?;
+        }
         let mut loader: EbpfLoader<'_> = loader;
         options.senders.size(&mut loader, blocks);
         options.devices.size(&mut loader);

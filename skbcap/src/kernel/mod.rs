@@ -5,6 +5,7 @@
 pub mod background;
 pub mod btf;
 pub mod capabilities;
+pub mod cgroups;
 pub mod chosen;
 pub mod cpu_words;
 pub mod cpus;

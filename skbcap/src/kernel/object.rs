@@ -37,6 +37,18 @@ pub struct ObjectError {
     problem: String,
 }
 
+/// Makes a map of the object a plain array of the same keys and values: what it is else, the kernel may
+/// not have.
+///
+/// # Errors
+///
+/// When there is no such map.
+pub fn make_plain_array(bytes: &mut [u8], map: &str) -> Result<(), ObjectError> {
+    /// `BPF_MAP_TYPE_ARRAY`, include/uapi/linux/bpf.h.
+    const ARRAY: u32 = 2;
+    write(bytes, definition(map)?, &ARRAY.to_le_bytes())
+}
+
 /// The object as it was built.
 #[must_use]
 pub fn bytes() -> &'static [u8] {
@@ -207,6 +219,18 @@ mod tests {
             .filter(|(ours, theirs)| **ours != *theirs)
             .count();
         assert!(differing <= 4 && changed.len() == OBJECT.len());
+    }
+
+    #[test]
+    fn a_map_becomes_a_plain_array() {
+        let mut bytes = OBJECT.to_vec();
+        let at = definition("CGROUPS").unwrap() as usize;
+        assert_eq!(bytes[at..at + 4], 8u32.to_le_bytes(), "an array of cgroups");
+        make_plain_array(&mut bytes, "CGROUPS").unwrap();
+        assert_eq!(bytes[at..at + 4], 2u32.to_le_bytes());
+        bytes[at] = OBJECT[at];
+        assert_eq!(bytes, OBJECT);
+        assert!(make_plain_array(&mut bytes, "NOWHERE").is_err());
     }
 
     #[test]

@@ -2,20 +2,23 @@
 //!
 //! Must not know: how a sender is asked for, or how a claim comes about.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Pod,
-    maps::{HashMap, MapData, MapError},
+    maps::{CgroupArray, HashMap, MapData, MapError},
     programs::BtfTracePoint,
 };
 use skbcap_common::sender::{
-    self, CLAIMS, FOLLOWED, FOLLOWED_LEN, LIST, PATTERNS, Senders, USERS, USERS_LEN, kind,
+    self, CGROUPS, CLAIMS, FOLLOWED, FOLLOWED_LEN, LIST, MEMBERS, MEMBERS_LEN, PATTERNS, Senders,
+    USERS, USERS_LEN, kind,
 };
 
-use super::{load::LoadError, patterns, refused::ProgramRefused};
+use super::{cgroups::Cgroup, load::LoadError, patterns, refused::ProgramRefused};
 
 /// The program that follows, and where it belongs.
 const FORKED: &str = "forked";
@@ -37,6 +40,8 @@ pub struct Wanted {
     pub numbers: Vec<(u32, u32, u32)>,
     /// Patterns for names, at most [`sender::MAX_PATTERNS`].
     pub patterns: Vec<sender::Pattern>,
+    /// Cgroups, at most [`sender::MAX_CGROUPS`], which `numbers` mean by their places here.
+    pub cgroups: Vec<Cgroup>,
     /// The process to follow.
     pub followed: Option<u32>,
 }
@@ -57,6 +62,7 @@ impl Wanted {
     pub(super) fn config(&self) -> Senders {
         let mut senders = Senders {
             patterns: self.patterns.len() as u32,
+            cgroups: self.cgroups.len() as u32,
             ..Senders::default()
         };
         let names = self
@@ -85,7 +91,9 @@ impl Wanted {
             .map_max_entries(LIST, if_asked(true, self.numbers.len() as u32))
             .map_max_entries(PATTERNS, if_asked(true, self.patterns.len() as u32))
             .map_max_entries(FOLLOWED, if_asked(self.followed.is_some(), FOLLOWED_LEN))
-            .map_max_entries(USERS, if_asked(users, USERS_LEN));
+            .map_max_entries(USERS, if_asked(users, USERS_LEN))
+            .map_max_entries(CGROUPS, if_asked(true, self.cgroups.len() as u32))
+            .map_max_entries(MEMBERS, if_asked(!self.cgroups.is_empty(), MEMBERS_LEN));
     }
 
     /// Loads the program that follows, if one is wanted.
@@ -105,7 +113,7 @@ impl Wanted {
                 source: io::Error::other(error),
             }
         };
-        let mut bits = std::collections::BTreeMap::<u64, u32>::new();
+        let mut bits = BTreeMap::<u64, u32>::new();
         for &(kind, number, wanted) in &self.numbers {
             *bits.entry(sender::key(kind, number)).or_default() |= wanted;
         }
@@ -120,12 +128,11 @@ impl Wanted {
             Vec::new()
         };
         for (tgid, uid) in users {
-            // Whoever has to do with a socket meanwhile has noted it.
-            match table(ebpf, USERS).insert(tgid, uid, BPF_NOEXIST) {
-                Err(MapError::SyscallError(error))
-                    if error.io_error.kind() == io::ErrorKind::AlreadyExists => {}
-                result => result.map_err(trouble(USERS))?,
-            }
+            note(ebpf, USERS, tgid, uid).map_err(trouble(USERS))?;
+        }
+        let members = self.put_cgroups(ebpf).map_err(trouble(CGROUPS))?;
+        for (tgid, bits) in members {
+            note(ebpf, MEMBERS, tgid, bits).map_err(trouble(MEMBERS))?;
         }
         if let Some(tgid) = self.followed {
             let insert = table(ebpf, FOLLOWED).insert(tgid, 1, 0);
@@ -137,6 +144,40 @@ impl Wanted {
             })?;
         }
         Ok(())
+    }
+}
+
+impl Wanted {
+    /// Hands the cgroups to the programs. The processes in them, and what is wanted of each.
+    fn put_cgroups(&self, ebpf: &mut Ebpf) -> Result<BTreeMap<u32, u32>, MapError> {
+        let mut members = BTreeMap::new();
+        if self.cgroups.is_empty() {
+            return Ok(members);
+        }
+        let map = ebpf.map_mut(CGROUPS).expect("a map of the object");
+        let mut cgroups = CgroupArray::try_from(map)?;
+        for (place, cgroup) in (0..).zip(&self.cgroups) {
+            cgroups.set(place, cgroup.as_fd(), 0)?;
+            let of_it = |entry: &&(u32, u32, u32)| (entry.0, entry.1) == (kind::CGROUP, place);
+            let wanted = self.numbers.iter().filter(of_it);
+            let bits = wanted.fold(0, |bits, (.., more)| bits | more);
+            for process in cgroup.processes() {
+                *members.entry(process).or_default() |= bits;
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// Keeps a word for a process, unless it has had to do with a socket meanwhile: that was noted.
+fn note(ebpf: &mut Ebpf, map: &str, tgid: u32, word: u32) -> Result<(), MapError> {
+    match table(ebpf, map).insert(tgid, word, BPF_NOEXIST) {
+        Err(MapError::SyscallError(error))
+            if error.io_error.kind() == io::ErrorKind::AlreadyExists =>
+        {
+            Ok(())
+        }
+        result => result,
     }
 }
 

@@ -9,6 +9,7 @@
 mod bad_input;
 mod beside;
 mod boot;
+mod cgroups;
 mod chosen;
 mod clock;
 mod command;
@@ -138,6 +139,7 @@ const TESTS: &[Test] = &[
         chosen::chosen_namespaces,
     ),
     ("senders", "seconds=300", senders::senders),
+    ("cgroups", "seconds=300", cgroups::cgroups),
     ("shared_senders", "seconds=180", shared::shared_senders),
     ("own_frames", "seconds=180", senders::own_frames),
     ("senders_missing", "seconds=180", senders::senders_missing),

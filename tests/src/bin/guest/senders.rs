@@ -105,7 +105,7 @@ impl Senders {
 }
 
 /// Of each of these threads all frames from its first to its last, and of no other any.
-fn judge(packets: Vec<Packet>, wanted: &[u32]) -> Result<()> {
+pub(crate) fn judge(packets: Vec<Packet>, wanted: &[u32]) -> Result<()> {
     let mut by_thread = BTreeMap::<u32, Vec<Packet>>::new();
     for packet in packets {
         let thread = packet.more().who.pid;

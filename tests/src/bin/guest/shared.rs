@@ -1,11 +1,12 @@
 //! Frames that are of several processes, asked for by one of them.
 
 use std::fs;
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use skbcap_common::By;
@@ -14,6 +15,16 @@ use skbcap_tests::capture::Packet;
 use crate::lab::{Pair, words_of};
 use crate::program::out;
 use crate::skbcap::{Hook, Skbcap};
+
+/// A connection out of the first space, and who reads all that comes by it.
+fn connect(pair: &Pair) -> Result<(TcpStream, JoinHandle<io::Result<u64>>)> {
+    let listener = pair.b.within(|| Ok(TcpListener::bind("10.0.0.2:0")?))?;
+    let address = listener.local_addr()?;
+    let stream = pair.a.within(|| Ok(TcpStream::connect(address)?))?;
+    let (mut far_end, _) = listener.accept()?;
+    let reader = thread::spawn(move || io::copy(&mut far_end, &mut io::sink()));
+    Ok((stream, reader))
+}
 
 /// A process that has the connection, and writes to it once there is a file.
 fn holder(stream: &TcpStream, after: &Path) -> Result<Child> {
@@ -43,20 +54,22 @@ fn is_shared(packet: &Packet) -> bool {
     packet.more().who.by == Some(By::Shared)
 }
 
-/// `--pid` takes what any of a socket's writers is, and `--not-pid` turns away the same; whoever only
-/// has the socket is none.
+/// `--pid` takes what is of any of a socket's writers, and `--not-pid` turns away the same: exactly what
+/// the comments of an unfiltered capture say. The socket is older than the captures, so that whoever
+/// has it may have written.
 pub(crate) fn shared_senders() -> Result<()> {
     let pair = Pair::new("shared")?;
     for hook in Hook::with_xmit() {
-        let listener = pair.b.within(|| Ok(TcpListener::bind("10.0.0.2:90")?))?;
-        let stream = pair.a.within(|| Ok(TcpStream::connect("10.0.0.2:90")?))?;
-        let (mut far_end, _) = listener.accept()?;
-        let reader = thread::spawn(move || std::io::copy(&mut far_end, &mut std::io::sink()));
-        let (go, never) = (out("shared-go"), out("shared-never"));
+        let (stream, reader) = connect(&pair)?;
+        let (another, its_reader) = connect(&pair)?;
+        let (go, later) = (out("shared-go"), out("shared-later"));
         let one = holder(&stream, &go)?;
         let other = holder(&stream, &go)?;
-        let idle = holder(&stream, &never)?;
+        let idle = holder(&stream, &later)?;
         drop(stream);
+        // Of a connection that stays open until the captures have ended.
+        let outsider = holder(&another, &go)?;
+        let outsider_id = outsider.id();
 
         let cases = [
             String::new(),
@@ -64,7 +77,8 @@ pub(crate) fn shared_senders() -> Result<()> {
             format!("--pid {}", other.id()),
             format!("--not-pid {}", one.id()),
             format!("--pid {} --not-pid {}", one.id(), other.id()),
-            format!("--pid {}", idle.id()),
+            format!("--pid {outsider_id}"),
+            format!("--not-pid {outsider_id}"),
         ];
         let mut captures = Vec::new();
         for (number, words) in cases.iter().enumerate() {
@@ -79,27 +93,30 @@ pub(crate) fn shared_senders() -> Result<()> {
         let captures = captures?;
         fs::write(&go, "")?;
         let (one_id, other_id) = (one.id(), other.id());
-        for writer in [one, other] {
+        for writer in [one, other, outsider] {
             finish(writer)?;
         }
         let mut files = Vec::new();
         for capture in captures {
             files.push(capture.stop()?.capture.packets);
         }
-        fs::write(&never, "")?;
+        fs::write(&later, "")?;
         finish(idle)?;
-        reader
-            .join()
-            .map_err(|_| anyhow!("the reader panicked"))??;
-        for file in [go, never] {
+        drop(another);
+        for reader in [reader, its_reader] {
+            let copied = reader.join().map_err(|_| anyhow!("the reader panicked"))?;
+            copied?;
+        }
+        for file in [go, later] {
             fs::remove_file(file)?;
         }
 
         let all = files.first().context("no capture")?;
         let shared = all.iter().filter(|packet| is_shared(packet)).count();
         println!("{hook}: {} frames, {shared} shared", all.len());
-        // 40 writes each; the first few are of one alone.
+        // 40 writes each, and what nobody else has to do with.
         ensure!(shared > 30, "{hook}: {shared} of {} are shared", all.len());
+        ensure!(all.iter().any(|packet| is_of(packet, outsider_id)));
         let of = |wanted: &dyn Fn(&Packet) -> bool| -> Vec<&[u8]> {
             let wanted = all.iter().filter(|packet| wanted(packet));
             wanted.map(|packet| packet.data.as_slice()).collect()
@@ -110,7 +127,8 @@ pub(crate) fn shared_senders() -> Result<()> {
             of(&|packet| is_of(packet, other_id)),
             of(&|packet| !is_of(packet, one_id)),
             of(&|packet| is_of(packet, one_id) && !is_of(packet, other_id)),
-            Vec::new(),
+            of(&|packet| is_of(packet, outsider_id)),
+            of(&|packet| !is_of(packet, outsider_id)),
         ];
         for ((words, file), wanted) in cases.iter().zip(&files).zip(wanted) {
             let found: Vec<&[u8]> = file.iter().map(|packet| packet.data.as_slice()).collect();
