@@ -181,7 +181,8 @@ pub struct RecordHeader {
     /// Likewise its name, ended by a NUL byte; what stands behind it means nothing. Under
     /// [`By::Shared`] the tgids of up to four processes, 0 where there are fewer.
     pub comm: [u8; 16],
-    /// The address of `skb->sk`, 0 if there is none: an identity, never followed by userspace.
+    /// The address of `skb->sk`, 0 if there is none: an identity, never followed by userspace. Where
+    /// events are sent ([`crate::process`]) and that is a request for a connection, the listener's.
     pub socket: u64,
     /// The address of the skb: an identity, never followed by userspace.
     pub skb: u64,

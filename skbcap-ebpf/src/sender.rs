@@ -340,6 +340,10 @@ pub(crate) unsafe fn copy_claim(header: *mut RecordHeader, index: u32) -> Flags 
         (*header).context = read_volatile(&raw const (*claim).context);
         (*header).tgid = read_volatile(&raw const (*claim).tgid);
         (*header).pid = read_volatile(&raw const (*claim).pid);
+        if config!(tasks.known) != 0 {
+            // The listener's, of a frame that is a request's.
+            (*header).socket = read_volatile(&raw const (*claim).socket);
+        }
         (&raw mut (*header).comm)
             .cast::<[u64; 2]>()
             .write(read_volatile((&raw const (*claim).comm).cast()));

@@ -86,6 +86,11 @@ pub(crate) unsafe fn claim<S: Source>(
         is_request = true;
         // SAFETY: an address. A request has all of a `struct request_sock`.
         socket = unsafe { S::at(socket, config!(sockets.listener), failed) };
+        if config!(tasks.known) != 0 {
+            // Processes are told of by sockets that live, and a request goes with its answer.
+            // SAFETY: as above.
+            unsafe { (*header).socket = socket };
+        }
     }
     let Some(owner) = OWNERS.get_ptr(socket) else {
         if is_request {

@@ -8,10 +8,12 @@ pub(crate) struct Sender {
     pub(crate) comm: String,
     pub(crate) pid: u32,
     pub(crate) tgid: u32,
+    /// The process in the pid namespace of this test.
+    pub(crate) outer: u32,
     pub(crate) sent: u64,
 }
 
-/// Reads the lines `comm=… pid=… tgid=… sent=…`.
+/// Reads the lines `comm=… pid=… tgid=… outer=… sent=…`.
 pub(crate) fn senders(said: &str) -> Result<Vec<Sender>> {
     said.lines()
         .filter(|line| line.starts_with("comm="))
@@ -25,6 +27,7 @@ pub(crate) fn senders(said: &str) -> Result<Vec<Sender>> {
                 comm: value("comm")?.to_owned(),
                 pid: value("pid")?.parse()?,
                 tgid: value("tgid")?.parse()?,
+                outer: value("outer")?.parse()?,
                 sent: value("sent")?.parse()?,
             })
         })

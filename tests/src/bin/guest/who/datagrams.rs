@@ -38,13 +38,16 @@ pub(super) fn rows(cases: &mut Cases, pair: &Pair) -> Result<()> {
         None => None,
     });
 
+    // A host that is not there: nobody answers that nobody listens, which would
+    // end a call in its middle.
+    a.ip("neigh add 10.0.0.77 lladdr 02:00:00:00:00:02 dev va nud permanent")?;
     let calls = [
-        (11, sender(a, "sendmmsg to=10.0.0.2:11 count=50")?),
+        (11, sender(a, "sendmmsg to=10.0.0.77:11 count=50")?),
         (
             12,
-            sender(a, "udp-segment to=10.0.0.2:12 bytes=20000 size=1000")?,
+            sender(a, "udp-segment to=10.0.0.77:12 bytes=20000 size=1000")?,
         ),
-        (13, sender(a, "udp-pieces to=10.0.0.2:13 count=20")?),
+        (13, sender(a, "udp-pieces to=10.0.0.77:13 count=20")?),
     ];
     to_ports(
         cases,
@@ -52,8 +55,6 @@ pub(super) fn rows(cases: &mut Cases, pair: &Pair) -> Result<()> {
         a,
         &calls,
     )?;
-    // A host that is not there: nobody answers that nobody listens.
-    a.ip("neigh add 10.0.0.77 lladdr 02:00:00:00:00:02 dev va nud permanent")?;
     let calls = [(14, sender(a, "uring to=10.0.0.77:14 count=64")?)];
     to_ports(cases, "UDP by io_uring and its workers", a, &calls)?;
     let polled = "uring to=10.0.0.77:15 count=64 polled=true";

@@ -20,6 +20,10 @@ use crate::skbcap::Skbcap;
 const USER: u32 = 1234;
 /// Clock ticks in a second, as /proc counts them on every architecture that skbcap runs on.
 const TICKS: u64 = 100;
+/// Where a TCP header's flags stand in a frame.
+const TCP_FLAGS: usize = 14 + 20 + 13;
+/// What they are in the answer to a connection that is asked for.
+const SYN_ACK: u8 = 0x12;
 
 /// The value of a key in a packet's comment.
 fn value<'p>(packet: &'p Packet, key: &str) -> Option<&'p str> {
@@ -109,11 +113,24 @@ pub(crate) fn who_fields() -> Result<()> {
     sleep(Duration::from_millis(200));
     let done = skbcap.stop()?;
     let (master, netns) = (server.id(), b.inode()?);
+    let master_start = started(master)?;
     drop(server.child.stdin.take());
     server.finish()?;
 
-    let mut passed = 0;
+    let (mut passed, mut answers) = (0, 0);
     for packet in of_port(&done.capture, "vb", 80) {
+        if packet.data.get(TCP_FLAGS) == Some(&SYN_ACK) {
+            // Of a request, which is its listener's.
+            answers += 1;
+            ensure!(
+                packet.more().who.tgid == master
+                    && said(&packet, "exe")? == program.to_string_lossy()
+                    && ticks(said(&packet, "start")?)? == master_start
+                    && said(&packet, "netns")? == netns.to_string(),
+                "{}, not of {master}, {program:?}, {master_start}, {netns}",
+                packet.more().comment
+            );
+        }
         if packet.more().who.tgid != worker {
             // Before it is passed on, it is its creator's.
             ensure!(
@@ -154,10 +171,10 @@ pub(crate) fn who_fields() -> Result<()> {
         starts.insert((packet.more().who.tgid, said(packet, "start")?.to_owned()));
     }
     println!(
-        "{passed} frames of a passed socket, {} datagrams",
+        "{passed} frames of a passed socket, {answers} answers to connections, {} datagrams",
         datagrams.len()
     );
-    ensure!(passed > 10 && datagrams.len() == 30 && starts.len() == gone.len());
+    ensure!(answers >= 2 && passed > 10 && datagrams.len() == 30 && starts.len() == gone.len());
 
     let old = of_port(&done.capture, "va", 99);
     let mut first = None;

@@ -25,7 +25,7 @@ pub(super) fn rows(cases: &mut Cases, pair: &Pair) -> Result<()> {
 }
 
 /// A cable between two spaces, by their devices' names.
-fn cable(a: (&Space, &str), b: (&Space, &str)) -> Result<()> {
+pub(super) fn cable(a: (&Space, &str), b: (&Space, &str)) -> Result<()> {
     a.0.ip(&format!(
         "link add {} type veth peer name {} netns {}",
         a.1,

@@ -9,6 +9,7 @@ use skbcap_common::By;
 use skbcap_tests::capture::{Capture, More, Packet, Segment};
 
 use crate::lab::Space;
+use crate::skbcap::Done;
 
 /// What is known of a frame.
 pub(super) enum Truth {
@@ -102,13 +103,53 @@ impl Row {
 pub(super) struct Place {
     netns: String,
     device: &'static str,
+    taken: Taken,
+}
+
+/// When frames are taken, and so in which of the captures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// As they are sent.
+    Sent,
+    /// As the driver gets them.
+    Driven,
+}
+
+/// The captures of the same frames.
+pub(super) struct Captures<'c> {
+    taken: Taken,
+    /// The one under test.
+    claims: &'c Capture,
+    /// One that makes no claim.
+    face_value: &'c Capture,
+}
+
+impl<'c> Captures<'c> {
+    /// The one under test is the first.
+    pub(super) fn of(taken: Taken, [claims, face_value]: &'c [Done; 2]) -> Self {
+        Self {
+            taken,
+            claims: &claims.capture,
+            face_value: &face_value.capture,
+        }
+    }
 }
 
 impl Place {
     pub(super) fn new(space: &Space, device: &'static str) -> Result<Self> {
+        Self::taken(space, device, Taken::Sent)
+    }
+
+    /// Behind the device's queue.
+    pub(super) fn behind_queue(space: &Space, device: &'static str) -> Result<Self> {
+        Self::taken(space, device, Taken::Driven)
+    }
+
+    fn taken(space: &Space, device: &'static str, taken: Taken) -> Result<Self> {
         Ok(Self {
             netns: format!("netns={} ", space.inode()?),
             device,
+            taken,
         })
     }
 
@@ -156,21 +197,28 @@ impl Cases {
         });
     }
 
-    /// Holds a capture's claims, and another's that makes none, against the truth. Nothing may be
-    /// wrong, and next to nothing unknown.
-    pub(super) fn judge(&self, claims: &Capture, face_value: &Capture) -> Result<Table> {
+    /// Holds captures' claims, and what others have that make none, against the truth. Nothing may
+    /// be wrong, and next to nothing unknown.
+    pub(super) fn judge(&self, captures: &[Captures<'_>]) -> Result<Table> {
         let mut rows = Vec::new();
         for case in &self.cases {
             let mut row = Row::default();
-            for packet in case.of(claims) {
-                if let Some(truth) = (case.truth)(packet) {
-                    row.judge(packet.more(), &truth);
+            for &Captures {
+                taken,
+                claims,
+                face_value,
+            } in captures
+            {
+                for packet in case.of(claims, taken) {
+                    if let Some(truth) = (case.truth)(packet) {
+                        row.judge(packet.more(), &truth);
+                    }
                 }
-            }
-            for packet in case.of(face_value) {
-                ensure!(packet.more().who.by.is_none(), "a claim unasked for");
-                if let Some(truth) = (case.truth)(packet) {
-                    row.judge_face_value(packet.more(), &truth);
+                for packet in case.of(face_value, taken) {
+                    ensure!(packet.more().who.by.is_none(), "a claim unasked for");
+                    if let Some(truth) = (case.truth)(packet) {
+                        row.judge_face_value(packet.more(), &truth);
+                    }
                 }
             }
             println!("{}: {row:?}", case.name);
@@ -181,9 +229,12 @@ impl Cases {
 }
 
 impl Case {
-    fn of<'c>(&self, capture: &'c Capture) -> impl Iterator<Item = &'c Packet> {
-        let packets = capture.packets.iter();
-        packets.filter(|packet| self.places.iter().any(|place| place.has(packet.more())))
+    fn of<'c>(&self, capture: &'c Capture, taken: Taken) -> impl Iterator<Item = &'c Packet> {
+        let is_there = move |packet: &&Packet| {
+            let mut places = self.places.iter();
+            places.any(|place| place.taken == taken && place.has(packet.more()))
+        };
+        capture.packets.iter().filter(is_there)
     }
 }
 
