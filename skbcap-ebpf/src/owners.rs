@@ -237,7 +237,8 @@ fn put_write(sk: u64, thread: &Current) -> Write {
     // SAFETY: none is needed for the helper.
     let task = unsafe { bpf_get_current_task() };
     let (tgid, pid, name) = (thread.tgid(), thread.pid(), thread.comm);
-    let Some(owner) = OWNERS.get_ptr_mut(sk) else {
+    let mut owner = OWNERS.get_ptr_mut(sk);
+    if owner.is_none() {
         // Older than the capture, and not found at its start.
         let mut new = current(kind_of(Fields::typed(sk).at(config!(sockets.kind))));
         if is_kernel_thread::<ByAddress>() {
@@ -248,7 +249,13 @@ fn put_write(sk: u64, thread: &Current) -> Write {
             new.exec_id = process::exec_id(task);
         }
         process::tell_current(what::USED, sk);
-        let _ = OWNERS.insert(sk, new, 0);
+        if OWNERS.insert(sk, new, BPF_NOEXIST.into()).is_ok() {
+            return Write::NEWS;
+        }
+        // Found or written to meanwhile.
+        owner = OWNERS.get_ptr_mut(sk);
+    }
+    let Some(owner) = owner else {
         return Write::NEWS;
     };
     // SAFETY: a whole map value, for all of this block.
@@ -409,7 +416,25 @@ pub(crate) unsafe fn holds(context: *const TaskFile) {
     }
     let tgid: u32 = task.at(config!(sockets.task_tgid));
     process::tell(what::HELD, sk, task_address);
-    if let Some(owner) = OWNERS.get_ptr_mut(sk) {
+    let mut known = OWNERS.get_ptr_mut(sk);
+    if known.is_none() {
+        let leader = Fields::typed(task.at(config!(sockets.task_leader)));
+        let owner = Owner {
+            writers: [tgid, 0, 0, 0],
+            comm: leader.at(config!(layout.task_comm)),
+            tgid,
+            pid: tgid,
+            task: 0,
+            kind: kind::KNOWN | kind::FOUND | kind_of(socket_type),
+            exec_id: 0,
+        };
+        if OWNERS.insert(sk, owner, BPF_NOEXIST.into()).is_ok() {
+            return;
+        }
+        // Written to meanwhile.
+        known = OWNERS.get_ptr_mut(sk);
+    }
+    if let Some(owner) = known {
         // SAFETY: a whole map value.
         unsafe {
             // Who holds one that was born under our eyes will be seen when it writes.
@@ -419,18 +444,5 @@ pub(crate) unsafe fn holds(context: *const TaskFile) {
                 last::end_generation(last::address(sk));
             }
         }
-        return;
     }
-    let leader = Fields::typed(task.at(config!(sockets.task_leader)));
-    let owner = Owner {
-        writers: [tgid, 0, 0, 0],
-        comm: leader.at(config!(layout.task_comm)),
-        tgid,
-        pid: tgid,
-        task: 0,
-        kind: kind::KNOWN | kind::FOUND | kind_of(socket_type),
-        exec_id: 0,
-    };
-    // Unless it was written to meanwhile.
-    let _ = OWNERS.insert(sk, owner, BPF_NOEXIST.into());
 }
