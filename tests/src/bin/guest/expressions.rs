@@ -21,7 +21,7 @@ use crate::program::{Program, out};
 use crate::skbcap::{Hook, Skbcap, command, verify};
 
 /// skbcap where it can open libpcap; a host's own can, where that has one.
-const PROGRAM: &str = "skbcap-libpcap";
+pub(crate) const PROGRAM: &str = "skbcap-libpcap";
 
 /// Captures at a time: each takes its time to begin.
 const AT_ONCE: usize = 8;

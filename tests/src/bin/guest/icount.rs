@@ -18,17 +18,17 @@ use crate::skbcap::{Hook, Skbcap, command};
 
 /// Frames of one length.
 #[derive(Clone, Copy)]
-struct Size {
+pub(crate) struct Size {
     /// Bytes of UDP payload, 42 less than the frame has.
-    payload: usize,
+    pub(crate) payload: usize,
     /// Frames measured.
-    frames: usize,
+    pub(crate) frames: usize,
     /// Frames before them, so that caches and buffers are there.
-    warm_up: usize,
+    pub(crate) warm_up: usize,
 }
 
 /// The longest is what IPv4 can carry, in one piece: the cable takes it.
-const SIZES: [Size; 3] = [
+pub(crate) const SIZES: [Size; 3] = [
     Size {
         payload: 22,
         frames: 4000,
@@ -47,7 +47,7 @@ const SIZES: [Size; 3] = [
 ];
 
 /// Each is measured so often, by turns.
-const ROUNDS: usize = 3;
+pub(crate) const ROUNDS: usize = 3;
 /// tcpdump hands over what is in its ring once a second; skbcap far more often. Idle time passes
 /// without executing anything.
 const IDLE: Duration = Duration::from_millis(2500);
@@ -90,11 +90,11 @@ impl fmt::Display for Who {
 
 /// Instructions for a packet.
 #[derive(Clone, Copy, Debug, Default)]
-struct Cost {
+pub(crate) struct Cost {
     /// All.
-    all: f64,
+    pub(crate) all: f64,
     /// Those of them that the capturing process executed.
-    capturing: f64,
+    pub(crate) capturing: f64,
 }
 
 /// The table of docs/performance.md.
@@ -140,13 +140,18 @@ pub(crate) fn icount_gate() -> Result<()> {
 /// Of each who captures, of each size, the cost in each round.
 type Costs = Vec<Vec<Vec<Cost>>>;
 
-fn rounds(name: &str, all: &[Who], sizes: &[Size]) -> Result<Costs> {
+/// A cable that takes the longest frames, to nobody: dropped at once and not answered.
+pub(crate) fn cable(name: &str) -> Result<Pair> {
     let pair = Pair::new(name)?;
-    // Addressed to nobody there: dropped at once and not answered.
     pair.a
         .ip("neigh replace 10.0.0.2 lladdr 02:00:00:00:00:03 dev va nud permanent")?;
     pair.b.ip("link set dev vb mtu 65535")?;
     pair.a.ip("link set dev va mtu 65535")?;
+    Ok(pair)
+}
+
+fn rounds(name: &str, all: &[Who], sizes: &[Size]) -> Result<Costs> {
+    let pair = cable(name)?;
     let mut costs = vec![vec![Vec::new(); sizes.len()]; all.len()];
     for _ in 0..ROUNDS {
         for (&who, costs) in all.iter().zip(&mut costs) {
@@ -246,7 +251,11 @@ fn measure(space: &Space, who: Who, sizes: &[Size]) -> Result<Vec<Cost>> {
 }
 
 /// Sends frames of each size.
-fn send_all(space: &Space, sizes: &[Size], capturing: Option<&Program>) -> Result<Vec<Cost>> {
+pub(crate) fn send_all(
+    space: &Space,
+    sizes: &[Size],
+    capturing: Option<&Program>,
+) -> Result<Vec<Cost>> {
     space.within(|| {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.connect("10.0.0.2:9")?;

@@ -14,6 +14,7 @@ mod chosen;
 mod clock;
 mod command;
 mod devices;
+mod expression_cost;
 mod expressions;
 mod files;
 mod forward;
@@ -213,6 +214,11 @@ const TESTS: &[Test] = &[
         "icount_capture",
         "alone seconds=1200",
         icount::icount_capture,
+    ),
+    (
+        "icount_expression",
+        "alone seconds=900",
+        expression_cost::icount_expression,
     ),
     ("native_cost", "alone", native::native_cost),
     ("native_drops", "alone", native::native_drops),
