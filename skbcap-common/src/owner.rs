@@ -46,6 +46,9 @@ pub struct Owner {
     pub kind: u32,
     /// `self_exec_id` of that thread when it wrote, where events are sent ([`crate::process`]).
     pub exec_id: u32,
+    /// Writes whose process could not be put among `writers`, less those whose process was put there
+    /// since: not 0, and not all of the writers are known.
+    pub unlisted: u64,
 }
 
 /// Where things lie in the running kernel's sockets, files and tasks: offsets in bytes, from its BTF.
@@ -86,6 +89,6 @@ pub struct Sockets {
 }
 
 const _: () = {
-    assert!(size_of::<Owner>() == 56);
+    assert!(size_of::<Owner>() == 64);
     assert!(size_of::<Sockets>() == 56);
 };

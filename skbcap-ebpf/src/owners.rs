@@ -36,6 +36,12 @@ pub(crate) static OWNERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(
 #[map]
 static LOCKS: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
 
+/// Writes that [`Owner::unlisted`] counts, by the socket's address and the process. What a socket that
+/// is no more left behind here, or was driven out, leaves another's writers unknown, and never makes
+/// known what is not.
+#[map]
+static UNLISTED: LruHashMap<[u64; 2], u64> = LruHashMap::with_max_entries(1024, 0);
+
 /// include/linux/socket.h
 const AF_UNIX: u16 = 1;
 /// include/linux/net.h
@@ -291,7 +297,8 @@ fn put_write(sk: u64, thread: &Current) -> Write {
         let is_sole = kind & kind::STREAM == 0
             || kind & kind::KNOWN != 0
                 && (*owner).writers[0] == tgid
-                && read_volatile(&raw const (*owner).writers[1]) == 0;
+                && read_volatile(&raw const (*owner).writers[1]) == 0
+                && read_volatile(&raw const (*owner).unlisted) == 0;
         Write {
             is_news: !is_last,
             is_sole: is_sole && kind & (kind::KERNEL | kind::BY_THREAD) == 0,
@@ -301,7 +308,8 @@ fn put_write(sk: u64, thread: &Current) -> Write {
 
 /// Puts a process among the writers of a socket, and does what else is to be done with its entry,
 /// while nobody else does; returns whether that was done. Where the lock can't be had, as its holder
-/// was interrupted, not all of the writers are known any more.
+/// was interrupted or its virtual CPU stands still, not all of the writers are known until this one
+/// writes again.
 ///
 /// # Safety
 ///
@@ -315,7 +323,7 @@ unsafe fn put_writer(sk: u64, owner: *mut Owner, tgid: u32, change: impl FnOnce(
         if !lock(sk) {
             let stands_at = |place| read_volatile(at(place)) == tgid;
             if !(stands_at(0) || stands_at(1) || stands_at(2) || stands_at(3)) {
-                (*owner).kind &= !kind::KNOWN;
+                leave_unlisted(sk, owner, tgid);
             }
             return false;
         }
@@ -329,10 +337,52 @@ unsafe fn put_writer(sk: u64, owner: *mut Owner, tgid: u32, change: impl FnOnce(
         if !(put_at(0) || put_at(1) || put_at(2) || put_at(3)) {
             (*owner).kind |= kind::CROWD;
         }
+        if read_volatile(&raw const (*owner).unlisted) != 0 {
+            make_listed(sk, owner, tgid);
+        }
         change();
         unlock(sk);
     }
     true
+}
+
+/// A write of a process that is not among the socket's writers, though it should be.
+///
+/// # Safety
+///
+/// `owner` is a whole map value, that of the socket at `sk`.
+#[inline(always)]
+unsafe fn leave_unlisted(sk: u64, owner: *mut Owner, tgid: u32) {
+    let key = [sk, tgid.into()];
+    // SAFETY: whole map values.
+    unsafe {
+        locked_add(&raw mut (*owner).unlisted, 1);
+        if let Some(writes) = UNLISTED.get_ptr_mut(key) {
+            locked_add(writes, 1);
+        } else {
+            let _ = UNLISTED.insert(key, 1, 0);
+        }
+    }
+}
+
+/// The process is among the socket's writers now.
+///
+/// # Safety
+///
+/// As [`leave_unlisted`].
+#[inline(always)]
+unsafe fn make_listed(sk: u64, owner: *mut Owner, tgid: u32) {
+    let key = [sk, tgid.into()];
+    let Some(writes) = UNLISTED.get_ptr(key) else {
+        return;
+    };
+    // SAFETY: whole map values. Of two threads of the process, one takes the writes out.
+    unsafe {
+        let writes = read_volatile(writes);
+        if UNLISTED.remove(key).is_ok() {
+            locked_add(&raw mut (*owner).unlisted, writes.wrapping_neg());
+        }
+    }
 }
 
 /// Tries to lock a socket's entry. Linux 5.10 has neither a compare-and-exchange nor spin locks for
@@ -427,6 +477,7 @@ pub(crate) unsafe fn holds(context: *const TaskFile) {
             task: 0,
             kind: kind::KNOWN | kind::FOUND | kind_of(socket_type),
             exec_id: 0,
+            unlisted: 0,
         };
         if OWNERS.insert(sk, owner, BPF_NOEXIST.into()).is_ok() {
             return;

@@ -392,9 +392,10 @@ fn cgroups() -> u64 {
     let mut index = 0;
     while index < MAX_CGROUPS && index < config!(senders.cgroups) {
         match CGROUPS.current_task_under_cgroup(index) {
-            // SAFETY: a word, read once.
             Ok(true) => {
-                bits |= unsafe { SENDERS.get(key(kind::CGROUP, index)) }.map_or(0, |bits| *bits)
+                // SAFETY: a word, read once.
+                let wanted = unsafe { SENDERS.get(key(kind::CGROUP, index)) };
+                bits |= wanted.map_or(0, |bits| *bits);
             }
             Ok(false) => {}
             Err(_) => return CGROUPS_UNKNOWN,

@@ -210,7 +210,7 @@ impl Source for ByAddress {
             let from = bpf_get_current_task() + u64::from(config!(layout.task_comm));
             bpf_probe_read_kernel(comm.as_mut_ptr().cast(), 16, from as *const _);
             Current {
-                ids: pid_tgid >> 32 | pid_tgid << 32,
+                ids: pid_tgid.rotate_left(32),
                 comm: comm.assume_init(),
             }
         }

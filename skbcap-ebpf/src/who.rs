@@ -144,7 +144,10 @@ unsafe fn of_owner<S: Source>(
         if in_task && is_whole {
             return Flags::of_by(By::Task);
         }
-        if kind & kind::KNOWN == 0 || kind & kind::BY_THREAD != 0 {
+        let are_known = kind & kind::KNOWN != 0
+            && kind & kind::BY_THREAD == 0
+            && read_volatile(&raw const (*owner).unlisted) == 0;
+        if !are_known {
             return unknown(header, in_task);
         }
         let first = read_volatile(&raw const (*owner).writers[0]);
