@@ -23,6 +23,8 @@ static PLACE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// How often what is known of a socket has changed, by a hash of the socket's address. A global, of
 /// which the programs know where it lies: nothing has to be looked up.
+// SAFETY: nothing else in the object has this name.
+#[unsafe(no_mangle)]
 static mut GENERATIONS: [u64; BUCKETS] = [0; BUCKETS];
 
 /// A pointer's address as a number: the verifier lets nobody calculate with what it knows to be a

@@ -198,14 +198,11 @@ fn cargo_home() -> Result<PathBuf> {
 fn strip(data: &[u8]) -> Result<Vec<u8>> {
     let mut builder = Builder::read(data)?;
     // Such a name bears a hash of the crate, into which cargo takes the directory of the build.
-    let mangled = builder.symbols.iter().find(|symbol| {
-        let name = symbol.name.as_slice();
-        symbol.st_type() == elf::STT_FUNC && name.starts_with(b"_R")
-    });
-    if let Some(symbol) = mangled {
+    let mut symbols = builder.symbols.iter();
+    if let Some(symbol) = symbols.find(|symbol| symbol.name.starts_with(b"_R")) {
         bail!(
-            "the function {} would have another name in another directory: give it \
-             #[inline(always)], or a name of its own",
+            "{} would have another name in another directory: give it #[inline(always)] if it is a \
+             function, or #[unsafe(no_mangle)]",
             symbol.name
         );
     }
