@@ -53,9 +53,10 @@ pub(super) const SHAPES: &[Shape] = &[
             let name = file.to_str().context("an odd name")?;
             scene
                 .a()
-                .sh(&format!("traffic stream-file file={name} bytes=1000000"))?;
+                .sh(&format!("traffic stream-file file={name} bytes=4000000"))?;
             let send = format!("sendfile file={name} from=2000");
-            stream(scene.a(), scene.b(), "10.0.0.2:80", &send, 998_000)?;
+            // Long enough for the window to open, whoever else keeps the receiver waiting.
+            stream(scene.a(), scene.b(), "10.0.0.2:80", &send, 3_998_000)?;
             std::fs::remove_file(&file)?;
             Ok(Counts::default())
         },
