@@ -27,6 +27,7 @@ mod skb;
 mod source;
 mod walk;
 mod who;
+mod writers;
 
 use aya_ebpf::{
     macros::{btf_tracepoint, fentry, kprobe, raw_tracepoint},
