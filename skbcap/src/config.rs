@@ -227,9 +227,15 @@ mod tests {
     use super::*;
     use clap::Parser;
 
-    fn resolve(arguments: &[&str]) -> Result<Config, ConfigError> {
+    /// What these words mean.
+    pub(super) fn resolve(arguments: &[&str]) -> Result<Config, ConfigError> {
         let cli = Cli::try_parse_from([&["skbcap"], arguments].concat()).unwrap();
         Config::resolve(cli)
+    }
+
+    /// Why these words mean nothing.
+    pub(super) fn refused(arguments: &[&str]) -> String {
+        resolve(arguments).unwrap_err().to_string()
     }
 
     #[test]

@@ -96,18 +96,7 @@ fn may_be_in_a_name(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
-    use crate::config::Config;
-    use clap::Parser;
-
-    fn resolve(arguments: &[&str]) -> Result<Config, ConfigError> {
-        let cli = Cli::try_parse_from([&["skbcap"], arguments].concat()).unwrap();
-        Config::resolve(cli)
-    }
-
-    fn refused(arguments: &[&str]) -> String {
-        resolve(arguments).unwrap_err().to_string()
-    }
+    use crate::config::tests::{refused, resolve};
 
     fn sides(arguments: &[&str]) -> [Vec<String>; 2] {
         let Sides { wanted, unwanted } = resolve(arguments).unwrap().interfaces;

@@ -70,14 +70,7 @@ impl NetnsChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
-    use crate::config::Config;
-    use clap::Parser;
-
-    fn resolve(arguments: &[&str]) -> Result<Config, ConfigError> {
-        let cli = Cli::try_parse_from([&["skbcap"], arguments].concat()).unwrap();
-        Config::resolve(cli)
-    }
+    use crate::config::tests::resolve;
 
     #[test]
     fn those_left_out_are_left_out_of_all() {

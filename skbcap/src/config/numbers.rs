@@ -40,19 +40,7 @@ pub(super) fn buffer_bytes(typed: String) -> Result<u64, ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::cli::Cli;
-    use crate::config::Config;
-    use clap::Parser;
-
-    fn resolve(arguments: &[&str]) -> Result<Config, ConfigError> {
-        let cli = Cli::try_parse_from([&["skbcap"], arguments].concat()).unwrap();
-        Config::resolve(cli)
-    }
-
-    fn refused(arguments: &[&str]) -> String {
-        resolve(arguments).unwrap_err().to_string()
-    }
+    use crate::config::tests::refused;
 
     #[test]
     fn numbers_out_of_range_are_refused() {
