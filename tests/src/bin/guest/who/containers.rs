@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::passed::cable;
+use super::passed::{cable, masquerade};
 use super::table::{Cases, Place, Streams, Truth};
 use crate::lab::{Space, words_of};
 use crate::report::senders;
@@ -59,12 +59,7 @@ pub(super) fn rows(cases: &mut Cases) -> Result<()> {
     }
     one.ip("route add default via 10.4.0.254")?;
     world.ip("route add default via 10.5.0.254")?;
-    host.sysctl("net/ipv4/ip_forward", "1")?;
-    // A host may have no nft.
-    let _ = host.sh("nft add table ip nat").and_then(|_| {
-        host.sh("nft add chain ip nat after { type nat hook postrouting priority 100 ; }")?;
-        host.sh("nft add rule ip nat after oifname out masquerade")
-    });
+    masquerade(&host, "out")?;
 
     let mut serve = contained(&two, "tcp-serve at=10.4.0.2:80");
     let mut server = two.start("contained", &mut serve)?;

@@ -37,6 +37,19 @@ pub(super) fn cable(a: (&Space, &str), b: (&Space, &str)) -> Result<()> {
     Ok(())
 }
 
+/// Has a space forward, and send by `device` what it forwards in its own name, where there is nft.
+pub(super) fn masquerade(router: &Space, device: &str) -> Result<()> {
+    router.sysctl("net/ipv4/ip_forward", "1")?;
+    // A host may have none.
+    let _ = router.sh("nft add table ip nat").and_then(|_| {
+        router.sh("nft add chain ip nat after { type nat hook postrouting priority 100 ; }")?;
+        router.sh(&format!(
+            "nft add rule ip nat after oifname {device} masquerade"
+        ))
+    });
+    Ok(())
+}
+
 /// Through a router, with network address translation where there is nft.
 fn forwarded(cases: &mut Cases) -> Result<()> {
     let spaces = ["who-from", "who-router", "who-to"].map(Space::new);
@@ -54,12 +67,7 @@ fn forwarded(cases: &mut Cases) -> Result<()> {
     }
     from.ip("route add default via 10.1.0.2")?;
     to.ip("route add default via 10.2.0.2")?;
-    router.sysctl("net/ipv4/ip_forward", "1")?;
-    // A host may have no nft.
-    let _ = router.sh("nft add table ip nat").and_then(|_| {
-        router.sh("nft add chain ip nat after { type nat hook postrouting priority 100 ; }")?;
-        router.sh("nft add rule ip nat after oifname rb masquerade")
-    });
+    masquerade(&router, "rb")?;
     sender(&from, "udp to=10.2.0.1:9 sizes=100,3000 count=30")?;
     stream(&from, &to, "10.2.0.1:80", "tcp-send bytes=300000")?;
     let places = vec![Place::new(&router, "ra")?, Place::new(&router, "rb")?];
