@@ -7,12 +7,14 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+mod answer;
 mod diff;
 mod one_line;
 mod senders;
 mod tcpdump;
 mod verify;
 
+pub use self::answer::Answer;
 pub use self::diff::Diff;
 pub use self::one_line::one_line;
 pub use self::senders::SenderOptions;

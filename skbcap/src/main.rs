@@ -28,7 +28,8 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            report(&cli::one_line(&error));
+            let word = std::env::args_os().nth(1);
+            report(&cli::one_line(&error, word.as_deref()));
             return BAD_USAGE.into();
         }
         Err(help) => {
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
         }
     };
     run(cli).unwrap_or_else(|error| {
-        report(&format!("{error:#}"));
+        report(&told(&error));
         if let Some(fault) = error.downcast_ref().and_then(FilterError::fault) {
             // Whoever closed standard error doesn't want it.
             let _ = writeln!(io::stderr(), "{fault}");
@@ -108,6 +109,18 @@ fn status(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// What went wrong, and why: causes that the words before them don't have already.
+fn told(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+    }
+    line
+}
+
 /// One line, whatever names are in it.
 fn report(message: &str) {
     let mut line = String::from("skbcap: ");
@@ -120,4 +133,19 @@ fn report(message: &str) {
     }
     // Whoever closed standard error doesn't want it.
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = || io::Error::other("no such file");
+        let silent = anyhow::Error::from(cause()).context("cannot read a");
+        assert_eq!(told(&silent), "cannot read a: no such file");
+        let telling =
+            anyhow::Error::from(cause()).context("cannot read b: no such file (is it b?)");
+        assert_eq!(told(&telling), "cannot read b: no such file (is it b?)");
+    }
 }

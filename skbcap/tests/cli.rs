@@ -98,7 +98,7 @@ fn version() {
 fn bad_usage_is_one_line_and_status_2() {
     let seventeen: Vec<String> = (0..17).map(|number| format!("-ieth{number}")).collect();
     let seventeen: Vec<&str> = seventeen.iter().map(String::as_str).collect();
-    let lines: [&[&str]; 77] = [
+    let lines: [&[&str]; 78] = [
         &["-i", "veth/*"],
         &["-i", "????????????????"],
         &["--not-interface", "any"],
@@ -155,6 +155,7 @@ fn bad_usage_is_one_line_and_status_2() {
         &["-i", "a/b"],
         &["-i", "a\nb"],
         &seventeen,
+        &["--fields", "foo"],
         &["--netns", ""],
         &["--netns", "0"],
         &["--netns", "4294967296"],

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Answer;
 use crate::diff::Difference;
 
 const DIFF_EXAMPLES: &str = "\
@@ -65,17 +66,9 @@ pub struct Diff {
     )]
     pub show: usize,
 
-    /// Write all of it as JSON
-    #[arg(long, conflicts_with = "quiet")]
-    pub json: bool,
-
-    /// Write nothing: the exit status says it
-    #[arg(short = 'q')]
-    pub quiet: bool,
-
-    /// Print this help
-    #[arg(short = 'h', long, action = clap::ArgAction::HelpShort)]
-    pub help: Option<bool>,
+    /// How it is told
+    #[command(flatten)]
+    pub answer: Answer,
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Answer;
+
 const VERIFY_EXAMPLES: &str = "\
 Exit status, the worst of all files:
   0  each adds up: every block is sound, every frame accounted for
@@ -23,15 +25,7 @@ pub struct Verify {
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 
-    /// Write all of it as JSON
-    #[arg(long, conflicts_with = "quiet")]
-    pub json: bool,
-
-    /// Write nothing: the exit status says it
-    #[arg(short = 'q')]
-    pub quiet: bool,
-
-    /// Print this help
-    #[arg(short = 'h', long, action = clap::ArgAction::HelpShort)]
-    pub help: Option<bool>,
+    /// How it is told
+    #[command(flatten)]
+    pub answer: Answer,
 }

@@ -69,7 +69,7 @@ pub enum ConfigError {
     #[error("{0} network namespaces are too many: --not-netns can be given {MAX_NAMESPACES} times")]
     TooManyNamespaces(usize),
     /// `--fields` names something else.
-    #[error("--fields: {0}")]
+    #[error("--fields")]
     Fields(#[from] UnknownField),
     /// `--fields`, and no file.
     #[error("--fields says more in a file's comments: add -w FILE, or -w -")]

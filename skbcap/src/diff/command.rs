@@ -89,9 +89,9 @@ fn tell(diff: &Diff, explanation: &Explanation<'_>) -> io::Result<()> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let is_colored = stdout.is_terminal() && !no_color;
     let mut out = BufWriter::new(stdout.lock());
-    if diff.json {
+    if diff.answer.json {
         json::write(&mut out, explanation, [&diff.ours, &diff.theirs])?;
-    } else if !diff.quiet {
+    } else if !diff.answer.quiet {
         text::write(&mut out, explanation, diff.show, is_colored)?;
     }
     out.flush()

@@ -61,12 +61,12 @@ mod kind {
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
     /// The file could not be read.
-    #[error("cannot read the kernel's types from {}: {source}{}", path.display(), hint(path, source))]
+    #[error("cannot read the kernel's types from {}: {why}{}", path.display(), hint(path, why))]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said, which stands in the words before what to do.
+        why: io::Error,
     },
     /// An ELF file without types.
     #[error(
@@ -175,9 +175,9 @@ impl Btf {
     ///
     /// [`BtfError::Read`], [`BtfError::NoSection`], or [`BtfError::Parse`].
     pub fn from_file(path: &Path) -> Result<Self, BtfError> {
-        let bytes = fs::read(path).map_err(|source| BtfError::Read {
+        let bytes = fs::read(path).map_err(|why| BtfError::Read {
             path: path.into(),
-            source,
+            why,
         })?;
         let parse = |bytes| {
             Self::parse(bytes).map_err(|source| BtfError::Parse {

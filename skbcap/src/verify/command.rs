@@ -103,12 +103,12 @@ enum Piece<'a> {
 
 fn tell(verify: &Verify, out: &mut impl Write, piece: Piece<'_>) -> io::Result<()> {
     match piece {
-        _ if verify.quiet => Ok(()),
-        Piece::Begin if verify.json => json::begin(out),
-        Piece::File(number, path, verification) if verify.json => {
+        _ if verify.answer.quiet => Ok(()),
+        Piece::Begin if verify.answer.json => json::begin(out),
+        Piece::File(number, path, verification) if verify.answer.json => {
             json::write(out, number, path, verification)
         }
-        Piece::End if verify.json => json::end(out),
+        Piece::End if verify.answer.json => json::end(out),
         Piece::File(_, path, verification) => text::write(out, path, verification),
         Piece::Begin | Piece::End => Ok(()),
     }

@@ -128,7 +128,7 @@ fn missing_capabilities_are_named_with_the_command() {
 fn every_refusal_is_one_line() {
     let unreadable = BtfError::Read {
         path: RUNNING_KERNEL.into(),
-        source: io::Error::from(io::ErrorKind::NotFound),
+        why: io::Error::from(io::ErrorKind::NotFound),
     };
     let machines = [
         Preflight {

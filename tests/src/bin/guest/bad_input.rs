@@ -30,6 +30,11 @@ fn refused(space: &Space, command: &mut Command) -> Result<String> {
         said.lines().count() == 1 && said.starts_with("skbcap: "),
         "not one line of skbcap's:\n{said}"
     );
+    let parts: Vec<&str> = said.split(": ").collect();
+    ensure!(
+        parts.windows(2).all(|pair| pair[0] != pair[1]),
+        "told twice: {said}"
+    );
     Ok(said)
 }
 
