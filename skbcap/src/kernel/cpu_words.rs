@@ -26,14 +26,13 @@ mod affinity;
 #[cfg(test)]
 mod tests;
 
-/// The names that [`find`] wants to have been looked up.
-pub const SYMBOLS: &[&str] = &[
-    PER_CPU_START,
-    COUNT,
-    HOT,
-    CURRENT_KPROBE,
-    BPF_PROG_ACTIVE,
-    END_OF_INIT_TEXT,
+/// The names that [`find`] wants to have been looked up. The init text's end is far behind the rest,
+/// and not needed where the start is listed.
+pub const SYMBOLS: &[&[&str]] = &[
+    &[PER_CPU_START, END_OF_INIT_TEXT],
+    &[COUNT, HOT],
+    &[CURRENT_KPROBE],
+    &[BPF_PROG_ACTIVE],
 ];
 
 const PER_CPU_START: &str = "__per_cpu_start";

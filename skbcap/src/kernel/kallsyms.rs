@@ -2,7 +2,7 @@
 //!
 //! Owns the file's format. Must not know: what a symbol is good for; the modules that need one
 //! keep lists of names (`SYMBOLS`), which go into one look-up together, because the kernel takes
-//! some 40 ms to print the whole file.
+//! some 40 ms to print the whole file; it is read no further than to the last that is wanted.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -30,12 +30,13 @@ pub enum Symbol {
 }
 
 impl Symbols {
-    /// Looks all of `names` up. Symbols of modules are not considered.
+    /// Looks one of each of `names` up: where names stand together, the first that is listed will do.
+    /// Symbols of modules are not considered.
     ///
     /// # Errors
     ///
     /// If the file can't be opened or read (no `CONFIG_KALLSYMS`).
-    pub fn look_up(names: &[&str]) -> io::Result<Self> {
+    pub fn look_up(names: &[&[&str]]) -> io::Result<Self> {
         Self::scan(File::open(PATH)?, names)
     }
 
@@ -44,8 +45,9 @@ impl Symbols {
     /// # Errors
     ///
     /// If the text can't be read.
-    pub fn scan(mut text: impl Read, names: &[&str]) -> io::Result<Self> {
+    pub fn scan(mut text: impl Read, names: &[&[&str]]) -> io::Result<Self> {
         let mut symbols = Self::default();
+        let all = names.concat();
         let mut buffer = vec![0; 64 * 1024];
         let mut filled = 0;
         loop {
@@ -61,9 +63,9 @@ impl Symbols {
                     break;
                 }
                 done += line.len();
-                symbols.line(line.trim_ascii_end(), names);
+                symbols.line(line.trim_ascii_end(), &all);
             }
-            if len == 0 || symbols.found.len() == names.len() {
+            if len == 0 || symbols.has_one_of_each(names) {
                 return Ok(symbols);
             }
             if done == 0 && filled == buffer.len() {
@@ -73,6 +75,11 @@ impl Symbols {
             buffer.copy_within(done..filled, 0);
             filled -= done;
         }
+    }
+
+    fn has_one_of_each(&self, names: &[&[&str]]) -> bool {
+        let has = |name: &&str| self.found.contains_key(*name);
+        names.iter().all(|names| names.iter().any(has))
     }
 
     /// `ffffffff81000000 T _stext`, for a module's `ffffffffc0201000 t name\t[module]`.
@@ -145,11 +152,11 @@ ffffffffc0201000 t vmemmap_base\t[some_module]
 
     #[test]
     fn several_symbols_are_found_in_one_pass() {
-        let names = [
-            "page_offset_base",
-            "__preempt_count",
-            "__per_cpu_start",
-            "vmemmap_base",
+        let names: [&[&str]; 4] = [
+            &["page_offset_base"],
+            &["__preempt_count"],
+            &["__per_cpu_start"],
+            &["vmemmap_base"],
         ];
         for chunk in [1, 7, 50, 4096] {
             let symbols = Symbols::scan(Trickle(TEXT.as_bytes(), chunk), &names).unwrap();
@@ -172,12 +179,25 @@ ffffffffc0201000 t vmemmap_base\t[some_module]
     }
 
     #[test]
+    fn no_more_is_read_than_is_wanted() {
+        let up_to = |names: &[&[&str]]| {
+            let mut text = Trickle(TEXT.as_bytes(), 20);
+            Symbols::scan(&mut text, names).unwrap();
+            TEXT.len() - text.0.len()
+        };
+        let start: &[&str] = &["__per_cpu_start", "page_offset_base"];
+        assert_eq!(up_to(&[start]), 40);
+        assert_eq!(up_to(&[start, &["_stext", "gone"]]), 100);
+        assert_eq!(up_to(&[start, &["gone"]]), TEXT.len());
+    }
+
+    #[test]
     fn zeros_everywhere_are_hidden_addresses() {
         let text: String = TEXT
             .lines()
             .map(|line| format!("{:016}{}\n", 0, &line[16..]))
             .collect();
-        let symbols = Symbols::scan(text.as_bytes(), &["_stext", "gone"]).unwrap();
+        let symbols = Symbols::scan(text.as_bytes(), &[&["_stext"], &["gone"]]).unwrap();
         assert_eq!(symbols.get("_stext"), Symbol::Hidden);
         assert_eq!(symbols.get("gone"), Symbol::Absent);
     }
@@ -187,7 +207,7 @@ ffffffffc0201000 t vmemmap_base\t[some_module]
         let mut text = b"nonsense\n\nffffffff81000000\nzzzzzzzzzzzzzzzz T _stext\n".to_vec();
         text.extend(vec![b'x'; 200_000]);
         text.extend(b"\nffffffff81000000 T _etext");
-        let symbols = Symbols::scan(&*text, &["_stext", "_etext"]).unwrap();
+        let symbols = Symbols::scan(&*text, &[&["_stext"], &["_etext"]]).unwrap();
         assert_eq!(symbols.get("_stext"), Symbol::Absent);
         assert_eq!(symbols.get("_etext"), Symbol::At(0xffff_ffff_8100_0000));
     }
@@ -195,7 +215,7 @@ ffffffffc0201000 t vmemmap_base\t[some_module]
     #[test]
     fn the_running_kernel_is_read() {
         if std::path::Path::new(PATH).exists() {
-            let symbols = Symbols::look_up(&["_stext", "__dev_queue_xmit"]).unwrap();
+            let symbols = Symbols::look_up(&[&["_stext"], &["__dev_queue_xmit"]]).unwrap();
             assert_ne!(symbols.get("_stext"), Symbol::Absent);
         }
     }

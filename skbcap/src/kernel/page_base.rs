@@ -27,7 +27,7 @@ pub use ways::{UnknownWay, Way, Ways};
 use own_page::OwnPage;
 
 /// The names that [`find`] wants to have been looked up.
-pub const SYMBOLS: &[&str] = &[PAGE_OFFSET_BASE, VMEMMAP_BASE];
+pub const SYMBOLS: &[&[&str]] = &[&[PAGE_OFFSET_BASE], &[VMEMMAP_BASE]];
 
 const PAGE_OFFSET_BASE: &str = "page_offset_base";
 const VMEMMAP_BASE: &str = "vmemmap_base";

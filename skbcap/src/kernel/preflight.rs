@@ -108,7 +108,7 @@ impl Preflight {
     /// [`Preflight::hook`] decides what that means.
     #[must_use]
     pub fn gather(btf: Option<&Path>) -> Self {
-        let names = [page_base::SYMBOLS, cpu_words::SYMBOLS, &[FUNCTION]].concat();
+        let names = [page_base::SYMBOLS, cpu_words::SYMBOLS, &[&[FUNCTION]]].concat();
         Self {
             release: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
             machine: line("/proc/sys/kernel/arch").unwrap_or(std::env::consts::ARCH.into()),

@@ -14,7 +14,7 @@ fn machine() -> Preflight {
             queue_tracepoint: true,
             xmit_tracepoint: true,
         }),
-        symbols: Symbols::scan(text.as_bytes(), &[FUNCTION]),
+        symbols: Symbols::scan(text.as_bytes(), &[&[FUNCTION]]),
         kprobes: true,
         capabilities: Ok(Capabilities::of(&Capability::ALL)),
         initial_user_namespace: true,
