@@ -112,11 +112,12 @@ impl Host {
 
     /// Runs one guest and prints how its tests ended.
     fn run_one(&self, options: &Options, programs: &Programs, guest: &Guest) -> Result<Count> {
-        let bootable = self
+        let place = self
             .systems
             .iter()
-            .find(|system| system.place == guest.kernel);
-        let bootable = bootable.context("a guest's kernel is one that was asked for")?;
+            .position(|system| system.place == guest.kernel);
+        let place = place.context("a guest's kernel is one that was asked for")?;
+        let bootable = &self.systems[place];
         let kernel = bootable.image.name;
         let scratch = Scratch::new()?;
         let initramfs = scratch.0.join("initramfs");
@@ -140,12 +141,16 @@ impl Host {
             smp: guest.machine.smp.or(options.smp),
             ..guest.machine.clone()
         };
+        let mut append = options.append.clone();
+        if !options.whole && self.systems.len() > 1 {
+            append += &format!(" skbcap.share={place}/{}", self.systems.len());
+        }
         let qemu = qemu::Guest {
             kernel: &bootable.image,
             initramfs: &initramfs,
             disk: Some(&disk),
             machine: &machine,
-            append: &options.append,
+            append: &append,
         };
         let console = results.join(&guest.tests[0].name).join("console");
         // How long what comes next may take: a test's own time, with which

@@ -16,6 +16,7 @@ mod results;
 pub(crate) mod soak;
 
 use std::path::PathBuf;
+use std::thread;
 
 use anyhow::{Context, Result};
 
@@ -37,6 +38,9 @@ pub(crate) struct Options {
     /// Run the other guests when a test has failed
     #[arg(long)]
     pub(crate) keep_going: bool,
+    /// Run all of every test on every kernel, where kernels that are tested together share some
+    #[arg(long)]
+    pub(crate) whole: bool,
     /// Processors of each guest whose tests do not say
     #[arg(long, value_name = "N")]
     pub(crate) smp: Option<u32>,
@@ -48,8 +52,8 @@ pub(crate) struct Options {
         allow_hyphen_values = true
     )]
     pub(crate) append: String,
-    /// Guests at a time
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    /// Guests at a time; one more than there are processors, unless given
+    #[arg(long, value_name = "N", default_value_t = jobs())]
     pub(crate) jobs: usize,
     /// Give a shell in a guest instead
     #[arg(long, conflicts_with = "tests")]
@@ -68,14 +72,20 @@ impl Options {
         Self {
             kernels: Vec::new(),
             keep_going: true,
+            whole: false,
             smp: None,
             append: String::new(),
-            jobs: 2,
+            jobs: jobs(),
             shell: false,
             list: false,
             tests: Vec::new(),
         }
     }
+}
+
+/// Guests at a time: one waits for part of its time, mostly until its kernel has let programs go.
+fn jobs() -> usize {
+    thread::available_parallelism().map_or(1, usize::from) + 1
 }
 
 /// How many tests ended how.
@@ -120,7 +130,13 @@ pub(crate) fn all(cache: &Cache) -> Result<Count> {
 
 /// Runs the tests that are asked for and prints how each one ended.
 fn run(cache: &Cache, options: &Options, programs: &Programs, tests: Vec<Test>) -> Result<Count> {
-    let tests = plan::select(tests, &options.tests)?;
+    let mut tests = plan::select(tests, &options.tests)?;
+    if options.whole {
+        for test in &mut tests {
+            test.on = None;
+            test.once = false;
+        }
+    }
     let host = Host::get(cache, options)?;
     let names = KERNELS.map(|kernel| kernel.name);
     let kernels: Vec<usize> = host.systems.iter().map(|system| system.place).collect();

@@ -1,6 +1,8 @@
 //! Which tests run in which guests. Pure: the list of tests and what was asked
 //! for go in, guests come out.
 
+use std::cmp::Reverse;
+
 use anyhow::{Context, Result, bail, ensure};
 
 /// How long a test may take when it does not say.
@@ -19,6 +21,9 @@ pub(crate) struct Test {
     pub(crate) on: Option<String>,
     /// `off=KERNEL`: unless asked for by its name, it doesn't run on this kernel.
     pub(crate) off: Option<String>,
+    /// `once`: unless asked for by its name, it runs on one of the kernels, by turns: what it tests is
+    /// the command line's or the output's, and not the kernel's.
+    pub(crate) once: bool,
     /// The machine that it wants.
     pub(crate) machine: Machine,
 }
@@ -55,6 +60,7 @@ impl Test {
             since: None,
             on: None,
             off: None,
+            once: false,
             machine,
         };
         for word in words {
@@ -65,6 +71,7 @@ impl Test {
                 "since" => test.since = Some(value.to_owned()),
                 "on" => test.on = Some(value.to_owned()),
                 "off" => test.off = Some(value.to_owned()),
+                "once" => test.once = true,
                 "append" => machine.append.push(value.to_owned()),
                 "smp" => machine.smp = Some(value.parse()?),
                 "memory" => machine.memory = Some(value.parse()?),
@@ -111,6 +118,7 @@ pub(crate) fn select(tests: Vec<Test>, asked: &[String]) -> Result<Vec<Test>> {
     if !asked.is_empty() {
         for test in &mut tests {
             (test.on, test.off) = (None, None);
+            test.once = false;
         }
     }
     Ok(tests)
@@ -127,14 +135,28 @@ pub(crate) struct Guest {
     pub(crate) tests: Vec<Test>,
 }
 
+impl Guest {
+    /// What its tests may take.
+    fn seconds(&self) -> u32 {
+        self.tests.iter().map(|test| test.seconds).sum()
+    }
+}
+
 /// The guests for `tests` on `kernels`, those that run alone last.
 ///
 /// `kernels` are places in `names`, the names of all kernels, oldest first.
 pub(crate) fn guests(tests: &[Test], kernels: &[usize], names: &[&str]) -> Result<Vec<Guest>> {
     let mut guests: Vec<Guest> = Vec::new();
-    for &kernel in kernels {
+    for (place, &kernel) in kernels.iter().enumerate() {
         let first = guests.len();
+        let mut turn = 0;
         for test in tests {
+            if test.once {
+                turn += 1;
+                if turn % kernels.len() != place {
+                    continue;
+                }
+            }
             if let Some(since) = &test.since {
                 let since = names.iter().position(|name| name == since);
                 let since = since.with_context(|| {
@@ -164,7 +186,8 @@ pub(crate) fn guests(tests: &[Test], kernels: &[usize], names: &[&str]) -> Resul
             }
         }
     }
-    guests.sort_by_key(|guest| guest.machine.alone);
+    // The longest first: at the end, none is left to run for long beside nothing.
+    guests.sort_by_key(|guest| (guest.machine.alone, Reverse(guest.seconds())));
     Ok(guests)
 }
 
@@ -190,15 +213,15 @@ mod tests {
         assert_eq!(
             shown,
             [
+                "1 boot+netkit",
                 "0 boot",
                 "0 lock",
-                "1 boot+netkit",
                 "1 lock",
                 "0 load",
                 "1 load"
             ]
         );
-        assert_eq!(guests[1].machine.append, ["lockdown=integrity", "quiet"]);
+        assert_eq!(guests[2].machine.append, ["lockdown=integrity", "quiet"]);
     }
 
     #[test]
@@ -226,6 +249,19 @@ mod tests {
         };
         assert_eq!(run(&[]), ["0 some", "1 all"]);
         assert_eq!(run(&["all".to_owned()]), ["0 all", "1 all"]);
+    }
+
+    #[test]
+    fn what_is_not_the_kernels_runs_on_one_by_turns() {
+        const LIST: &str = "one once\ntwo once\nthree once\n";
+        let run = |asked: &[String]| -> Vec<(usize, usize)> {
+            let tests = select(parse(LIST).unwrap(), asked).unwrap();
+            let guests = guests(&tests, &[1, 3], &["5.10", "6.1", "6.12", "newest"]).unwrap();
+            let shown = |guest: &super::Guest| (guest.kernel, guest.tests.len());
+            guests.iter().map(shown).collect()
+        };
+        assert_eq!(run(&[]), [(3, 2), (1, 1)]);
+        assert_eq!(run(&["t".to_owned()]), [(1, 2), (3, 2)]);
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub(crate) const BOOT: Duration = Duration::from_secs(60);
 /// One that is virtualised does so much faster.
 const BOOT_KVM: Duration = Duration::from_secs(5);
 
+/// The processor that is emulated: without its instructions that copy bytes, a copy takes as many
+/// steps as it has words.
+const EMULATED: &str = "max,erms=off,fsrm=off";
+
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Accelerator {
@@ -91,22 +95,16 @@ impl Guest<'_> {
              no_timer_check random.trust_cpu=on",
         );
         if self.machine.icount {
-            // A nanosecond of the guest's time is an instruction; a string
-            // copy is as many as it has words, not bytes.
+            // A nanosecond of the guest's time is an instruction.
             command.args(["-smp", "1", "-accel", "tcg,tb-size=512"]);
-            command.args([
-                "-icount",
-                "shift=0,sleep=off",
-                "-cpu",
-                "max,erms=off,fsrm=off",
-            ]);
+            command.args(["-icount", "shift=0,sleep=off", "-cpu", EMULATED]);
             append.push_str(" nokaslr skbcap.icount");
         } else {
             command.arg("-smp").arg(smp.to_string());
             match accelerator {
                 Accelerator::Kvm => command.args(["-accel", "kvm", "-cpu", "host"]),
                 Accelerator::Tcg => {
-                    command.args(["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"])
+                    command.args(["-accel", "tcg,thread=multi,tb-size=512", "-cpu", EMULATED])
                 }
             };
         }

@@ -12,6 +12,7 @@ use crate::lab::{Pair, run, words_of};
 use crate::limits::sequences;
 use crate::program::Program;
 use crate::senders::judge;
+use crate::share;
 use crate::skbcap::{Done, Hook, Skbcap};
 
 /// Captures at a time.
@@ -114,19 +115,21 @@ pub(crate) fn cgroups() -> Result<()> {
         ),
         (format!("--cgroup {first} --pid {other}"), vec![], false),
     ];
+    let mut parts = Vec::new();
     for hook in Hook::with_xmit() {
-        for cases in cases.chunks(AT_ONCE) {
-            let words: Vec<String> = cases.iter().map(|(words, ..)| words.clone()).collect();
-            let captures = start(&pair, hook, &words)?;
-            let later = sender(&pair, "later", &groups.first)?;
-            sleep(Duration::from_secs(1));
-            for (capture, (words, wanted, has_later)) in captures.into_iter().zip(cases) {
-                let done = capture.stop()?;
-                println!("{hook} {words}: {} frames", done.capture.packets.len());
-                let mut wanted = wanted.clone();
-                wanted.extend(has_later.then_some(later.id()));
-                judge(done.capture.packets, &wanted).with_context(|| format!("{hook} {words}"))?;
-            }
+        parts.extend(cases.chunks(AT_ONCE).map(|cases| (hook, cases)));
+    }
+    for (hook, cases) in share::mine(parts)? {
+        let words: Vec<String> = cases.iter().map(|(words, ..)| words.clone()).collect();
+        let captures = start(&pair, hook, &words)?;
+        let later = sender(&pair, "later", &groups.first)?;
+        sleep(Duration::from_secs(1));
+        for (capture, (words, wanted, has_later)) in captures.into_iter().zip(cases) {
+            let done = capture.stop()?;
+            println!("{hook} {words}: {} frames", done.capture.packets.len());
+            let mut wanted = wanted.clone();
+            wanted.extend(has_later.then_some(later.id()));
+            judge(done.capture.packets, &wanted).with_context(|| format!("{hook} {words}"))?;
         }
     }
     // It is in the other from its next write on.

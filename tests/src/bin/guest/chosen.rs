@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 
 use crate::lab::{Pair, Space};
+use crate::share;
 use crate::skbcap::{Hook, Skbcap};
 
 /// Frames that each device sends.
@@ -67,7 +68,7 @@ pub(crate) fn chosen_devices() -> Result<()> {
         // By its name while it sends.
         ("-i x*", &["xd"]),
     ];
-    for hook in Hook::with_xmit() {
+    for hook in share::mine(Hook::with_xmit())? {
         let pair = Pair::new("chosen")?;
         let space = &pair.a;
         for (name, number) in [("ea", 1), ("eb", 2), ("ed", 4)] {
@@ -109,7 +110,7 @@ pub(crate) fn chosen_namespaces() -> Result<()> {
         // An exact name is compared elsewhere.
         ("--not-netns self -i vb -i va".to_owned(), vec!["vb"]),
     ];
-    for hook in Hook::all() {
+    for hook in share::mine(Hook::all())? {
         let mut captures = Vec::new();
         for (number, (words, _)) in cases.iter().enumerate() {
             let name = format!("chosenns-{number}");

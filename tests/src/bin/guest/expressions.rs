@@ -1,6 +1,5 @@
 //! Filter expressions while capturing: what the kernel selects is what `tcpdump -r` selects from a
-//! capture of all there was. What that is for each expression does not depend on the kernel, and so
-//! the kernels that are tested share the corpus.
+//! capture of all there was.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use skbcap_tests::{expressions, frames};
 use crate::lab::{Pair, Space};
 use crate::link_types::{ARPHRD_CAN, CAN, has_module, tun};
 use crate::program::{Program, out};
+use crate::share;
 use crate::skbcap::{Hook, Skbcap, command, verify};
 
 /// skbcap where it can open libpcap; a host's own can, where that has one.
@@ -174,18 +174,7 @@ fn compare(
     Ok(dividing)
 }
 
-/// Every fourth chunk of the corpus, of which the tested kernels have each their own; on a host, all.
-fn chunks(corpus: &[String]) -> Result<Vec<(usize, &[String])>> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let is = |version: &&str| release.starts_with(&format!("{version}."));
-    // The newest is another one next year.
-    let own = ["5.10", "6.1", "6.12"].iter().position(is).unwrap_or(3);
-    let is_host = std::env::var_os("SKBCAP_OUT").is_some();
-    let chunks = corpus.chunks(AT_ONCE).enumerate();
-    Ok(chunks.filter(|(at, _)| is_host || at % 4 == own).collect())
-}
-
-/// The corpus, or this kernel's share of it, by all hooks and by both devices in turn.
+/// The corpus, by all hooks and by both devices in turn.
 pub(crate) fn expressions() -> Result<()> {
     let pair = Pair::new("filter")?;
     let _ = has_module("tun");
@@ -193,9 +182,8 @@ pub(crate) fn expressions() -> Result<()> {
     let corpus = expressions::corpus();
     let hooks = Hook::with_xmit();
     let (mut compared, mut dividing) = (0, 0);
-    for (at, some) in chunks(&corpus)? {
-        // Of any kernel's chunks.
-        let turn = at / 4;
+    let chunks = share::mine(corpus.chunks(AT_ONCE).collect())?;
+    for (turn, some) in chunks.into_iter().enumerate() {
         let hook = hooks[turn % hooks.len()];
         let (device, link_type) = match turn % 4 {
             3 => ("ta", frames::RAW),
@@ -245,7 +233,7 @@ pub(crate) fn expression_shapes() -> Result<()> {
         a.sh("traffic udp to=10.0.0.1:9 sizes=9000,30000,60000")?;
         send_all(a, "va", frames::ETHERNET)
     };
-    for (number, hook) in Hook::with_xmit().into_iter().enumerate() {
+    for (number, hook) in share::mine(Hook::with_xmit())?.into_iter().enumerate() {
         let also = if number == 0 { &with_one[..] } else { &[] };
         let expressions = with_each_hook.iter().chain(also);
         let expressions: Vec<String> = expressions.map(|&text| text.to_owned()).collect();
@@ -332,7 +320,7 @@ pub(crate) fn expression_beside() -> Result<()> {
     let a = &pair.a;
     let _ = has_module("tun");
     let _carrier = tun(a, "ta", libc::ARPHRD_NONE, "10.9.0")?;
-    for hook in Hook::with_xmit() {
+    for hook in share::mine(Hook::with_xmit())? {
         let ring = out(&format!("{hook}.ring"));
         let words = format!("-i va -i ta --hook {hook} --split-linktype");
         let all = Skbcap::start(a, &format!("all-{hook}"), &words)?;
@@ -387,7 +375,8 @@ pub(crate) fn expression_beside() -> Result<()> {
 /// five thousand; a much longer one is refused before anything is attached, and so is a loop.
 pub(crate) fn expression_lengths() -> Result<()> {
     let pair = Pair::new("filterlengths")?;
-    let hooks = Hook::with_xmit().into_iter().map(|hook| (hook, 150));
+    let hooks = share::mine(Hook::with_xmit())?;
+    let hooks = hooks.into_iter().map(|hook| (hook, 150));
     for (hook, count) in hooks.chain([(Hook::Queue, 500)]) {
         let words = format!("-i va --debug --hook {hook}");
         let expression = format!("udp dst port 9 or {}", expressions::pairs(count));

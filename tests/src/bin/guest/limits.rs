@@ -9,6 +9,7 @@ use skbcap_tests::capture::Packet;
 
 use crate::beside::{Beside, Point};
 use crate::lab::Pair;
+use crate::share;
 use crate::skbcap::{Hook, Skbcap};
 
 /// `-s` cuts, and tells the true length.
@@ -22,10 +23,10 @@ pub(crate) fn snaplen() -> Result<()> {
     let hooks = Hook::all();
     let lens = [1, 14, 60, 64, 65535];
     let mut cutting = Vec::new();
-    for (len, hook) in lens.iter().zip(hooks.iter().cycle()) {
+    for (len, hook) in share::mine(lens.into_iter().zip(hooks.iter().cycle()).collect())? {
         let words = format!("--hook {hook} -s {len}");
         let name = format!("snaplen-{len}");
-        cutting.push((*len, Skbcap::launch(&pair.a, &name, &words)?));
+        cutting.push((len, Skbcap::launch(&pair.a, &name, &words)?));
     }
     let mut listening = Vec::new();
     for (len, skbcap) in cutting {

@@ -33,6 +33,7 @@ mod recordings;
 mod report;
 mod senders;
 mod shapes;
+mod share;
 mod shared;
 mod skbcap;
 mod soak;
@@ -83,7 +84,7 @@ const TESTS: &[Test] = &[
     ("link_types", "seconds=300", link_types::link_types),
     (
         "link_types_none",
-        "seconds=180",
+        "seconds=180 once",
         link_types::without_link_type,
     ),
     (
@@ -92,7 +93,7 @@ const TESTS: &[Test] = &[
         link_type_table::link_type_table,
     ),
     ("netlink", "seconds=180", link_types::netlink),
-    ("expressions", "seconds=400 smp=2", expressions::expressions),
+    ("expressions", "seconds=900 smp=2", expressions::expressions),
     (
         "expression_shapes",
         "seconds=400 smp=2",
@@ -111,7 +112,7 @@ const TESTS: &[Test] = &[
     // 5.10's veth has no NAPI of its own, and so no GRO.
     ("frag_list", "seconds=180 since=6.1", forward::frag_list),
     ("snaplen", "seconds=180", limits::snaplen),
-    ("count", "seconds=180", limits::count),
+    ("count", "seconds=180 once", limits::count),
     ("ring_full", "seconds=180", limits::ring_full),
     // 5.10 sends with softirqs disabled from before the kprobe on, and misses nothing there.
     (
@@ -125,12 +126,24 @@ const TESTS: &[Test] = &[
         missed::missed_map_calls,
     ),
     ("xmit_senders", "seconds=180", xmit::xmit_senders),
-    ("command_family", "seconds=180", command::command_family),
-    ("command_status", "seconds=180", command::command_status),
-    ("command_signals", "seconds=180", command::command_signals),
+    (
+        "command_family",
+        "seconds=180 once",
+        command::command_family,
+    ),
+    (
+        "command_status",
+        "seconds=180 once",
+        command::command_status,
+    ),
+    (
+        "command_signals",
+        "seconds=180 once",
+        command::command_signals,
+    ),
     (
         "command_environment",
-        "seconds=180",
+        "seconds=180 once",
         command::command_environment,
     ),
     ("chosen_devices", "seconds=300", chosen::chosen_devices),
@@ -143,19 +156,27 @@ const TESTS: &[Test] = &[
     ("cgroups", "seconds=300", cgroups::cgroups),
     ("shared_senders", "seconds=180", shared::shared_senders),
     ("own_frames", "seconds=180", senders::own_frames),
-    ("senders_missing", "seconds=180", senders::senders_missing),
+    (
+        "senders_missing",
+        "seconds=180 once",
+        senders::senders_missing,
+    ),
     ("who_sent_it", "seconds=180", who::who_sent_it),
     ("who_fields", "seconds=180", who::who_fields),
     ("who_many_sockets", "seconds=180", who::who_many_sockets),
-    ("pipe", "seconds=180", life::pipe),
+    ("pipe", "seconds=180 once", life::pipe),
     ("idle", "seconds=180", life::idle),
-    ("disk_full", "seconds=180", life::disk_full),
-    ("rotated_files", "seconds=180", files::rotated_files),
+    ("disk_full", "seconds=180 once", life::disk_full),
+    ("rotated_files", "seconds=180 once", files::rotated_files),
     ("privileges", "seconds=180", files::privileges),
-    ("second_signal", "seconds=180", life::second_signal),
-    ("record_replay", "seconds=180", recordings::record_replay),
+    ("second_signal", "seconds=180 once", life::second_signal),
+    (
+        "record_replay",
+        "seconds=180 once",
+        recordings::record_replay,
+    ),
     ("hook_auto", "seconds=180", life::hook_auto),
-    ("bad_input", "seconds=180", bad_input::bad_input),
+    ("bad_input", "seconds=180 once", bad_input::bad_input),
     (
         "lockdown",
         "seconds=180 append=lockdown=confidentiality",
@@ -169,12 +190,12 @@ const TESTS: &[Test] = &[
     ("stress_sender", "seconds=180", stress::stress_sender),
     (
         "stress_slow_output",
-        "seconds=180",
+        "seconds=180 once",
         stress::stress_slow_output,
     ),
     (
         "stress_stalled_pipe",
-        "seconds=180",
+        "seconds=180 once",
         stress::stress_stalled_pipe,
     ),
     ("stress_burst", "seconds=180", stress::stress_burst),

@@ -18,6 +18,7 @@ use skbcap_tests::capture::{self, Packet};
 use crate::lab::Pair;
 use crate::limits::sequences;
 use crate::program::Program;
+use crate::share;
 use crate::skbcap::{Hook, Skbcap};
 
 /// Captures at a time.
@@ -131,26 +132,28 @@ pub(crate) fn senders() -> Result<()> {
     let pair = Pair::new("senders")?;
     let senders = Senders::start(&pair)?;
     let cases = senders.cases();
+    let mut parts = Vec::new();
     for hook in Hook::with_xmit() {
         // Where it comes about differently, some will do.
         let some = if hook == Hook::all()[0] { 12 } else { 5 };
-        for cases in cases[..some].chunks(AT_ONCE) {
-            let mut captures = Vec::new();
-            for (number, (words, _)) in cases.iter().enumerate() {
-                let words = format!("--hook {hook} {words}");
-                let name = format!("sender-{number}");
-                captures.push(Skbcap::launch(&pair.a, &name, &words)?);
-            }
-            let captures: Result<Vec<_>> = captures.into_iter().map(Skbcap::listen).collect();
-            let captures = captures?;
-            sleep(Duration::from_secs(1));
-            for (capture, (words, wanted)) in captures.into_iter().zip(cases) {
-                let done = capture.stop()?;
-                let filtered = done.count("filtered: another sender")?;
-                let packets = done.capture.packets;
-                println!("{hook} {words}: {} frames, {filtered} not", packets.len());
-                judge(packets, wanted).with_context(|| format!("{hook} {words}"))?;
-            }
+        parts.extend(cases[..some].chunks(AT_ONCE).map(|cases| (hook, cases)));
+    }
+    for (hook, cases) in share::mine(parts)? {
+        let mut captures = Vec::new();
+        for (number, (words, _)) in cases.iter().enumerate() {
+            let words = format!("--hook {hook} {words}");
+            let name = format!("sender-{number}");
+            captures.push(Skbcap::launch(&pair.a, &name, &words)?);
+        }
+        let captures: Result<Vec<_>> = captures.into_iter().map(Skbcap::listen).collect();
+        let captures = captures?;
+        sleep(Duration::from_secs(1));
+        for (capture, (words, wanted)) in captures.into_iter().zip(cases) {
+            let done = capture.stop()?;
+            let filtered = done.count("filtered: another sender")?;
+            let packets = done.capture.packets;
+            println!("{hook} {words}: {} frames, {filtered} not", packets.len());
+            judge(packets, wanted).with_context(|| format!("{hook} {words}"))?;
         }
     }
     Ok(())

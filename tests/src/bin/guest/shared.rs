@@ -14,6 +14,7 @@ use skbcap_tests::capture::Packet;
 
 use crate::lab::{Pair, words_of};
 use crate::program::out;
+use crate::share;
 use crate::skbcap::{Hook, Skbcap};
 
 /// A connection out of the first space, and who reads all that comes by it.
@@ -59,7 +60,7 @@ fn is_shared(packet: &Packet) -> bool {
 /// has it may have written.
 pub(crate) fn shared_senders() -> Result<()> {
     let pair = Pair::new("shared")?;
-    for hook in Hook::with_xmit() {
+    for hook in share::mine(Hook::with_xmit())? {
         let (stream, reader) = connect(&pair)?;
         let (another, its_reader) = connect(&pair)?;
         let (go, later) = (out("shared-go"), out("shared-later"));

@@ -15,6 +15,7 @@ use skbcap_tests::capture;
 use crate::lab::{Pair, Space};
 use crate::law::{self, Counts, send, settle, start_sending};
 use crate::program::{Program, out};
+use crate::share;
 use crate::skbcap::{Done, Hook, Skbcap, command, verify};
 
 /// Options of a capture with rings that are full after some hundred frames.
@@ -90,7 +91,7 @@ pub(crate) fn stress_sender() -> Result<()> {
         let times = (0..5).map(|_| time()).collect::<Result<Vec<_>>>()?;
         Ok(times.into_iter().fold(f64::INFINITY, f64::min))
     };
-    for hook in Hook::all() {
+    for hook in share::mine(Hook::all())? {
         let without = least()?;
         let name = format!("sender-{hook}");
         let skbcap = Skbcap::start(&pair.a, &name, &format!("--hook {hook} {SMALL}"))?;

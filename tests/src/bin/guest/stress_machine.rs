@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use crate::lab::{Pair, Space, run, words_of};
 use crate::law::{self, Counts, send, settle, start_sending};
 use crate::program::out;
+use crate::share;
 use crate::skbcap::{Done, Hook, Skbcap};
 
 /// Options of a capture whose rings none of these tests fills but where it says so.
@@ -51,7 +52,7 @@ pub(crate) fn stress_cpus() -> Result<()> {
         let mut command = words_of(&format!("taskset -c 2 traffic udp to=10.0.0.2:9 {words}"));
         law::sent(&pair.a.run(&mut command)?)
     };
-    for hook in Hook::all() {
+    for hook in share::mine(Hook::all())? {
         let words = format!("--hook {hook} {LARGE}");
         let skbcap = Skbcap::start(&pair.a, &format!("cpus-{hook}"), &words)?;
         let mut sent = on_it("count=100")?;
@@ -95,7 +96,7 @@ pub(crate) fn stress_cpus() -> Result<()> {
 /// them, also while the rings are full.
 pub(crate) fn stress_devices() -> Result<()> {
     let pair = Pair::new("devices")?;
-    for hook in Hook::all() {
+    for hook in share::mine(Hook::all())? {
         removed_devices(&pair.a, hook)?;
         removed_namespace(hook)?;
         if is_host() {
@@ -222,7 +223,7 @@ pub(crate) fn interfaces(number: u32) -> Result<()> {
         device(number, &mut batch);
     }
     ip_batch(&space, &batch)?;
-    for hook in Hook::all() {
+    for hook in share::mine(Hook::all())? {
         let words = format!("--hook {hook} -s 400 -B 256");
         let skbcap = Skbcap::start(&space, &format!("many-{hook}"), &words)?;
         let mut sent = 0;
@@ -264,16 +265,16 @@ fn many_told(done: &Done, counts: &Counts, number: usize) -> Result<()> {
 
 /// Captures begin and end, and leave nothing in the kernel.
 pub(crate) fn stress_attach() -> Result<()> {
-    attach(30)
+    attach(share::mine((0..30).collect())?.len())
 }
 
 /// See [`stress_attach`].
-pub(crate) fn attach(times: u32) -> Result<()> {
+pub(crate) fn attach(times: usize) -> Result<()> {
     let pair = Pair::new("attach")?;
     let hooks = Hook::all();
     let before = programs()?;
     for time in 0..times {
-        let hook = hooks[time as usize % hooks.len()];
+        let hook = hooks[time % hooks.len()];
         let words = format!("--hook {hook} -s 200 -B 64");
         let skbcap = Skbcap::start(&pair.a, "attach", &words)?;
         let sent = send(&pair.a, "count=5")?;

@@ -14,6 +14,7 @@ use crate::devices::compare_ethernet;
 use crate::frames::both;
 use crate::lab::{Pair, Space, words_of};
 use crate::program::out;
+use crate::share;
 use crate::skbcap::{Hook, Skbcap, command};
 
 /// Bytes of a stream that has super-frames, even where a guest is slow.
@@ -201,7 +202,7 @@ pub(crate) fn loopback() -> Result<()> {
 /// said: at the start, on each, at the end.
 pub(crate) fn page_bases() -> Result<()> {
     let pair = Pair::new("bases")?;
-    for hook in Hook::all() {
+    for hook in share::mine(Hook::all())? {
         let mut running = Vec::new();
         // A host may hide its symbols or its memory; the guests' kernels do not.
         let host = std::env::var_os("SKBCAP_OUT").is_some();
