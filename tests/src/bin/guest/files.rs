@@ -15,7 +15,7 @@ use crate::program::{Program, out};
 use crate::skbcap::{Hook, command, verify};
 
 /// Waits until something holds.
-fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(20);
     while !holds()? {
         ensure!(Instant::now() < end, "{what} does not come");

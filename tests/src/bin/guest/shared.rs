@@ -1,35 +1,76 @@
 //! Frames that are of several processes, asked for by one of them.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use skbcap_common::By;
 use skbcap_tests::capture::Packet;
 
+use crate::files::until;
 use crate::lab::{Pair, words_of};
 use crate::program::out;
 use crate::share;
 use crate::skbcap::{Hook, Skbcap};
 
-/// A connection out of the first space, and who reads all that comes by it.
-fn connect(pair: &Pair) -> Result<(TcpStream, JoinHandle<io::Result<u64>>)> {
+/// Bytes that each holder writes, 512 at a time.
+const BYTES: u64 = 40 * 512;
+
+/// Who reads all that comes by a connection.
+struct Reader {
+    read: Arc<AtomicU64>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Reader {
+    fn of(mut connection: TcpStream) -> Self {
+        let read = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&read);
+        let thread = thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            loop {
+                match connection.read(&mut bytes)? {
+                    0 => return Ok(()),
+                    some => count.fetch_add(some as u64, Ordering::Relaxed),
+                };
+            }
+        });
+        Self { read, thread }
+    }
+
+    /// Waits until so many bytes were read: then they were sent, which the end of whoever wrote them
+    /// does not say.
+    fn wait_for(&self, bytes: u64) -> Result<()> {
+        until("what was written", || {
+            Ok(self.read.load(Ordering::Relaxed) == bytes)
+        })
+    }
+
+    fn finish(self) -> Result<()> {
+        let read = self.thread.join();
+        Ok(read.map_err(|_| anyhow!("the reader panicked"))??)
+    }
+}
+
+/// A connection out of the first space, and who reads at its other end.
+fn connect(pair: &Pair) -> Result<(TcpStream, Reader)> {
     let listener = pair.b.within(|| Ok(TcpListener::bind("10.0.0.2:0")?))?;
     let address = listener.local_addr()?;
     let stream = pair.a.within(|| Ok(TcpStream::connect(address)?))?;
-    let (mut far_end, _) = listener.accept()?;
-    let reader = thread::spawn(move || io::copy(&mut far_end, &mut io::sink()));
-    Ok((stream, reader))
+    let (far_end, _) = listener.accept()?;
+    Ok((stream, Reader::of(far_end)))
 }
 
 /// A process that has the connection, and writes to it once there is a file.
 fn holder(stream: &TcpStream, after: &Path) -> Result<Child> {
-    let words = format!("traffic tcp-handed bytes=20000 after={}", after.display());
+    let words = format!("traffic tcp-handed bytes={BYTES} after={}", after.display());
     let mut command = words_of(&words);
     command.stdin(Stdio::from(OwnedFd::from(stream.try_clone()?)));
     Ok(command.stdout(Stdio::null()).spawn()?)
@@ -97,6 +138,8 @@ pub(crate) fn shared_senders() -> Result<()> {
         for writer in [one, other, outsider] {
             finish(writer)?;
         }
+        reader.wait_for(2 * BYTES)?;
+        its_reader.wait_for(BYTES)?;
         let mut files = Vec::new();
         for capture in captures {
             files.push(capture.stop()?.capture.packets);
@@ -105,8 +148,7 @@ pub(crate) fn shared_senders() -> Result<()> {
         finish(idle)?;
         drop(another);
         for reader in [reader, its_reader] {
-            let copied = reader.join().map_err(|_| anyhow!("the reader panicked"))?;
-            copied?;
+            reader.finish()?;
         }
         for file in [go, later] {
             fs::remove_file(file)?;

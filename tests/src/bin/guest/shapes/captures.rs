@@ -1,8 +1,10 @@
 //! What captures while the shapes send, and each row's cell by it.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
+use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -32,7 +34,11 @@ struct Taken {
 }
 
 /// What skbcap took by each hook, of all rows and of some.
-pub(super) struct Captures(Vec<Taken>);
+pub(super) struct Captures {
+    taken: Vec<Taken>,
+    /// The time in which all captured.
+    all_ns: Range<u64>,
+}
 
 impl Row {
     fn expected(&self, hook: Hook) -> &'static [Reason] {
@@ -85,12 +91,14 @@ impl Captures {
             };
             listening.extend(start(space, Some(device), &words)?);
         }
+        let begin_ns = now_ns()?;
         clock.lap("listening");
         for one in ready {
             one.counts = (one.shape.traffic)(&one.scene);
             clock.lap(one.shape.name);
         }
         sleep(LAST_BLOCK);
+        let end_ns = now_ns()?;
         for tcpdump in &tcpdumps {
             tcpdump.interrupt()?;
         }
@@ -107,12 +115,15 @@ impl Captures {
             });
         }
         clock.lap("ended");
-        Ok(Self(captures))
+        Ok(Self {
+            taken: captures,
+            all_ns: begin_ns..end_ns,
+        })
     }
 
     fn of(&self, row: &Row, hook: Hook) -> Result<&Taken> {
         let is_it = |taken: &&Taken| (taken.hook, taken.device) == (hook, row.own());
-        let taken = self.0.iter().find(is_it);
+        let taken = self.taken.iter().find(is_it);
         taken.with_context(|| format!("{hook} was not captured"))
     }
 
@@ -123,7 +134,7 @@ impl Captures {
         let taken = self.of(row, hook)?;
         let frames = taken.done.of(row.device, scene.space(row.space).inode()?);
         let longest = frames.iter().map(|packet| packet.len).max().unwrap_or(0);
-        let found = diff(row.device, &taken.file, &dump(scene, row))?;
+        let found = diff(row.device, &taken.file, &dump(scene, row), &self.all_ns)?;
         println!(
             "{} {hook}: {} of ours, the longest {longest}: {found}",
             row.device,
@@ -164,6 +175,11 @@ fn start(
     launched.into_iter().map(listening).collect()
 }
 
+/// Nanoseconds since 1970.
+fn now_ns() -> Result<u64> {
+    Ok(UNIX_EPOCH.elapsed()?.as_nanos().try_into()?)
+}
+
 /// A row's file of tcpdump's, as [`Tcpdump`] names it.
 fn dump(scene: &Scene, row: &Row) -> PathBuf {
     let space = scene.space(row.space).name();
@@ -171,14 +187,14 @@ fn dump(scene: &Scene, row: &Row) -> PathBuf {
 }
 
 /// `skbcap diff` of one device.
-fn diff(device: &str, ours: &Path, theirs: &Path) -> Result<Found> {
+fn diff(device: &str, ours: &Path, theirs: &Path, both_ns: &Range<u64>) -> Result<Found> {
     let mut command = Command::new("skbcap");
     // Two CPUs may send by one device at once: which was first is not the same at every hook.
     command.args(["diff", "--json", "--ignore", "order", "--iface", device]);
     let output = command.arg(ours).arg(theirs).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
-        Some(0 | 1) => Found::parse(&output.stdout),
+        Some(0 | 1) => Found::parse(&output.stdout, both_ns),
         _ => bail!("skbcap diff: {}: {said}", output.status),
     }
 }

@@ -2,6 +2,7 @@
 //! all of it. A reason that explains nothing is as wrong as a difference without one.
 
 use std::fmt;
+use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -84,7 +85,9 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    pub(crate) fn parse(json: &[u8]) -> Result<Self> {
+    /// Of frames that only one side has, those of the time in which both captured, which is told in
+    /// nanoseconds since 1970: a timer's frame may leave when one has ended and the other has not.
+    pub(crate) fn parse(json: &[u8], both_ns: &Range<u64>) -> Result<Self> {
         let json: Value = serde_json::from_slice(json).context("diff wrote no JSON")?;
         let list = |value: &Value| value.as_array().cloned().context("a list");
         let texts = |values: &Value, of: &dyn Fn(&Value) -> Value| -> Result<Vec<String>> {
@@ -101,7 +104,11 @@ impl Found {
         let mut only = [0; 2];
         let mut examples = Vec::new();
         for (side, name) in ["only_ours", "only_theirs"].into_iter().enumerate() {
-            let frames = list(&json[name])?;
+            let mut frames = list(&json[name])?;
+            frames.retain(|frame| {
+                let time_ns = frame["time_ns"].as_u64();
+                time_ns.is_none_or(|time_ns| both_ns.contains(&time_ns))
+            });
             only[side] = frames.len();
             let some = frames.iter().take(5);
             examples.extend(some.map(|frame| format!("{name}: {frame}")));
@@ -227,7 +234,7 @@ mod tests {
                  "segmented": [{segmented}], "pairs": [{pairs}],
                  "only_ours": [{only_ours}], "only_theirs": []}}"#
         );
-        Found::parse(json.as_bytes()).unwrap()
+        Found::parse(json.as_bytes(), &(10..20)).unwrap()
     }
 
     const SUPER_FRAME: &str = r#"{"side": "ours"}"#;
@@ -255,6 +262,17 @@ mod tests {
         assert!(rewritten(&["ipv4.ttl"]).is_ok());
         assert!(rewritten(&["ipv4.ttl", "ipv4.checksum"]).is_err());
         assert!(rewritten(&["ipv4.src"]).is_err());
+    }
+
+    #[test]
+    fn what_left_while_one_captured_tells_nothing() {
+        let only = |times: &str| found("", "", times).only[0];
+        assert_eq!(only(r#"{"time_ns": 9}, {"time_ns": 20}"#), 0);
+        assert_eq!(
+            only(r#"{"time_ns": 9}, {"time_ns": 10}, {"time_ns": 19}"#),
+            2
+        );
+        assert_eq!(only("{}"), 1);
     }
 
     #[test]

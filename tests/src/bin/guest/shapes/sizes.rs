@@ -47,7 +47,7 @@ pub(super) const SHAPES: &[Shape] = &[
         needs: NONE,
         smoke: false,
         rows: &[Row::equal("a file's pages (sendfile)", 0, "sendfile0").longest(60_000)],
-        set_up: Scene::cable,
+        set_up: super_frames,
         traffic: |scene| {
             let file = out("file");
             let name = file.to_str().context("an odd name")?;
@@ -55,7 +55,6 @@ pub(super) const SHAPES: &[Shape] = &[
                 .a()
                 .sh(&format!("traffic stream-file file={name} bytes=4000000"))?;
             let send = format!("sendfile file={name} from=2000");
-            // Long enough for the window to open, whoever else keeps the receiver waiting.
             stream(scene.a(), scene.b(), "10.0.0.2:80", &send, 3_998_000)?;
             std::fs::remove_file(&file)?;
             Ok(Counts::default())
@@ -80,7 +79,7 @@ pub(super) const SHAPES: &[Shape] = &[
         rows: &[
             Row::equal("TCP super-frames, 64 KiB in compound pages", 0, "tso0").longest(60_000),
         ],
-        set_up: Scene::cable,
+        set_up: super_frames,
         traffic: |scene| {
             stream(
                 scene.a(),
@@ -260,6 +259,12 @@ fn gather(scene: &Scene, device: &str) -> Result<()> {
         ("napi_defer_hard_irqs", "100"),
     ];
     scene.b().tune(device, &values)
+}
+
+/// Frames of 64 KiB from the first one on.
+fn super_frames(scene: &mut Scene) -> Result<()> {
+    scene.cable()?;
+    windows(scene, 45)
 }
 
 fn big6(scene: &mut Scene, size: u32, segments: u32) -> Result<()> {
