@@ -24,6 +24,8 @@ pub(crate) struct Test {
     /// `once`: unless asked for by its name, it runs on one of the kernels, by turns: what it tests is
     /// the command line's or the output's, and not the kernel's.
     pub(crate) once: bool,
+    /// `named`: it runs only when asked for by its name.
+    pub(crate) named: bool,
     /// The machine that it wants.
     pub(crate) machine: Machine,
 }
@@ -61,6 +63,7 @@ impl Test {
             on: None,
             off: None,
             once: false,
+            named: false,
             machine,
         };
         for word in words {
@@ -72,6 +75,7 @@ impl Test {
                 "on" => test.on = Some(value.to_owned()),
                 "off" => test.off = Some(value.to_owned()),
                 "once" => test.once = true,
+                "named" => test.named = true,
                 "append" => machine.append.push(value.to_owned()),
                 "smp" => machine.smp = Some(value.parse()?),
                 "memory" => machine.memory = Some(value.parse()?),
@@ -93,13 +97,14 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Test>> {
 
 /// The tests whose names begin as asked; all when nothing is asked. Those that
 /// count instructions are measurements, those named `native_` measure a host,
-/// and those named `soak_` take hours: they run only when asked for. What is
-/// asked for runs on every kernel that it can run on.
+/// those named `soak_` take hours, and some wait to be `named`: they run only
+/// when asked for. What is asked for runs on every kernel that it can run on.
 pub(crate) fn select(tests: Vec<Test>, asked: &[String]) -> Result<Vec<Test>> {
     let fits = |test: &Test| {
         if asked.is_empty() {
             let special = ["native_", "soak_"];
-            !test.machine.icount && !special.iter().any(|begin| test.name.starts_with(begin))
+            let waits = test.named || test.machine.icount;
+            !waits && !special.iter().any(|begin| test.name.starts_with(begin))
         } else {
             asked
                 .iter()
@@ -197,7 +202,7 @@ mod tests {
 
     const LIST: &str = "boot\nload alone smp=1\nlock append=lockdown=integrity append=quiet\n\
                         netkit since=6.12\nicount_send alone seconds=9\nsoak_all alone\n\
-                        native_all\n";
+                        native_all\nrare named\n";
 
     #[test]
     fn tests_that_want_the_same_machine_share_a_guest() {

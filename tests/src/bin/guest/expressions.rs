@@ -24,14 +24,14 @@ use crate::skbcap::{Hook, Skbcap, command, verify};
 pub(crate) const PROGRAM: &str = "skbcap-libpcap";
 
 /// Captures at a time: each takes its time to begin.
-const AT_ONCE: usize = 8;
+pub(crate) const AT_ONCE: usize = 8;
 
 /// What is said of a loop.
 const LOOP: &str = "protochain can't be looked for while capturing, the kernel takes no loop of \
                     that kind: write all with -w FILE, then select with -r FILE";
 
 /// A frame's length and bytes.
-type Frame = (u32, Vec<u8>);
+pub(crate) type Frame = (u32, Vec<u8>);
 
 /// The frames of a file, in the order of their bytes: captures of several CPUs may differ in theirs.
 fn read(bytes: &[u8]) -> Result<Vec<Frame>> {
@@ -116,7 +116,7 @@ impl Filtered {
 }
 
 /// Sends every frame of a link type by a device.
-fn send_all(space: &Space, device: &str, link_type: u32) -> Result<()> {
+pub(crate) fn send_all(space: &Space, device: &str, link_type: u32) -> Result<()> {
     space.within(|| {
         for frame in frames::framed(link_type) {
             send_frame(device, 0, &frame).with_context(|| format!("{frame:02x?}"))?;

@@ -20,6 +20,7 @@ mod files;
 mod forward;
 mod frames;
 mod icount;
+mod invocations;
 mod lab;
 mod law;
 mod life;
@@ -93,6 +94,7 @@ const TESTS: &[Test] = &[
         link_type_table::link_type_table,
     ),
     ("netlink", "seconds=180", link_types::netlink),
+    ("invocations", "seconds=400 named", invocations::invocations),
     ("expressions", "seconds=900 smp=2", expressions::expressions),
     (
         "expression_shapes",
