@@ -48,6 +48,12 @@ pub struct Stats {
     /// Frames of which it could not be shown whether the kprobe had taken them: they may be missing,
     /// or be there twice.
     pub doubtful: u64,
+    /// Frames of sockets of which nothing was known, or nothing any more. Counted among the others, too.
+    pub owners_missed: u64,
+    /// Calls on sockets that the programs that watch them did not see: not frames.
+    pub socket_calls_missed: u64,
+    /// Forks that were not seen, so that the new processes were not followed: not frames.
+    pub forks_missed: u64,
     /// Frames that the kernel did not hand to the hook, where the kernel counts them.
     pub missed: Option<u64>,
 }

@@ -170,6 +170,18 @@ pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Res
         ),
         (stats.beyond_count, "not written: beyond -c or -W"),
         (stats.output_failed, "not written: the output ended"),
+        (
+            stats.owners_missed,
+            "frames of sockets that are not known, or not any more",
+        ),
+        (
+            stats.socket_calls_missed,
+            "calls on sockets not seen: a socket may have a writer that is not known",
+        ),
+        (
+            stats.forks_missed,
+            "forks not seen: what came of them is filtered as another sender",
+        ),
     ];
     for (count, what) in rest {
         if count > 0 {
@@ -238,6 +250,9 @@ mod tests {
             unsupported_link_type: 5,
             beyond_count: 6,
             cut_short: 7,
+            owners_missed: 8,
+            socket_calls_missed: 9,
+            forks_missed: 10,
             ..Stats::default()
         };
         assert_eq!(
@@ -247,7 +262,10 @@ mod tests {
              this kernel can't tell\n7 cut short\n\
              1 filtered: another namespace or interface\n\
              9 filtered: not what the expression selects\n3 dropped: busy\n4 dropped: no ring\n\
-             5 not written: unsupported link type\n6 not written: beyond -c or -W\n"
+             5 not written: unsupported link type\n6 not written: beyond -c or -W\n\
+             8 frames of sockets that are not known, or not any more\n\
+             9 calls on sockets not seen: a socket may have a writer that is not known\n\
+             10 forks not seen: what came of them is filtered as another sender\n"
         );
     }
 

@@ -296,7 +296,9 @@ fn end(
     // Hook and net end at the same moment; what is missed from then on is nobody's.
     maps.end();
     let missed = kernel.missed();
-    let owners_missed = kernel.owners_missed();
+    pipeline.stats.owners_missed = kernel.owners_missed();
+    pipeline.stats.socket_calls_missed = kernel.socket_calls_missed();
+    pipeline.stats.forks_missed = kernel.forks_missed();
     kernel.detach()?;
     learn(kernel, &mut pipeline);
     // Whatever went wrong with the rings, what was taken so far is not lost.
@@ -305,7 +307,7 @@ fn end(
     pipeline.stats.missed = missed;
     let End {
         stats,
-        mut lines,
+        lines,
         result,
     } = pipeline.finish(drops, monotonic_ns());
     if config.debug {
@@ -313,12 +315,6 @@ fn end(
         say(format_args!(
             "{reordered} frames were dated later, to keep the order"
         ));
-    }
-    if owners_missed > 0 {
-        lines.insert(
-            0,
-            format!("{owners_missed} frames of sockets that are not known, or not any more"),
-        );
     }
     summarize(&stats, hook, &lines);
     located(result, config)?;

@@ -5,7 +5,6 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
-    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -35,7 +34,7 @@ use super::{
     kfuncs::Kfuncs,
     mapped::Mapped,
     maps::{self, Division, Maps},
-    missed::{self, Misses},
+    missed::Misses,
     object::{self, ObjectError},
     parts::{FUNCTION, KPROBE, Loaded, NET, NOTE, Part, QUEUE, XMIT},
     refused::ProgramRefused,
@@ -43,6 +42,8 @@ use super::{
     watch::{Watch, Watched},
 };
 use crate::{filter::ebpf::Function, geometry::Geometry};
+
+mod answers;
 
 /// What the kernel side is to do.
 #[derive(Clone, Debug)]
@@ -117,6 +118,10 @@ pub struct Kernel {
     events: Events,
     owners_missed: Mapped,
     misses: Option<Misses>,
+    /// Of the programs that watch sockets.
+    watchers: Vec<Misses>,
+    /// Of the one that watches forks.
+    follower: Option<Misses>,
     watch: Option<Watch>,
     senders: Wanted,
 }
@@ -193,6 +198,8 @@ impl Kernel {
             events: Events::new(events, events_lost),
             owners_missed,
             misses: None,
+            watchers: Vec::new(),
+            follower: None,
             watch: None,
             senders: options.senders.clone(),
         };
@@ -256,7 +263,9 @@ impl Kernel {
         match self.watch.take() {
             Some(watch) => {
                 let events = &mut self.events;
-                watch.start(&mut self.ebpf, || events.drain(&mut tell))
+                let (watched, misses) = watch.start(&mut self.ebpf, || events.drain(&mut tell));
+                self.watchers = misses;
+                watched
             }
             None => Watched::default(),
         }
@@ -269,7 +278,8 @@ impl Kernel {
     ///
     /// When the kernel refuses to.
     pub fn watch_senders(&mut self) -> Result<(), LoadError> {
-        self.senders.begin(&mut self.ebpf)
+        self.follower = self.senders.begin(&mut self.ebpf)?;
+        Ok(())
     }
 
     /// Attaches the programs: from here on frames are taken. `btf` is the running kernel's.
@@ -314,49 +324,6 @@ impl Kernel {
         Ok(())
     }
 
-    /// What the kernel made of the programs, a line each: for `--debug` and measurements.
-    #[must_use]
-    pub fn effort(&mut self) -> Vec<String> {
-        let parts = self.parts.clone().into_iter();
-        parts
-            .filter_map(|part| {
-                let info = self.program(part).info().ok()?;
-                // Linux 5.16, kernel/bpf/verifier.c:bpf_check.
-                let verified = info.verified_instruction_count();
-                Some(format!(
-                    "{}: {} bytes of machine code, {} instructions verified",
-                    part.program,
-                    info.size_jitted(),
-                    verified.map_or_else(|| "unknown".to_owned(), |count| count.to_string())
-                ))
-            })
-            .collect()
-    }
-
-    /// Takes hold of what tells of misses, while there are privileges to.
-    fn misses(&mut self, btf: &Btf) -> Option<Misses> {
-        match self.program(self.parts[0]) {
-            Loaded::Kprobe(program) if missed::is_known(btf) => Misses::of_kprobe(program).ok(),
-            Loaded::Kprobe(_) => None,
-            Loaded::Tracepoint(program) => Misses::of_tracepoint(program).ok(),
-        }
-    }
-
-    /// Frames that the kernel did not hand to the hook so far: `None` where it doesn't count them.
-    #[must_use]
-    pub fn missed(&self) -> Option<u64> {
-        self.misses.as_ref()?.count().ok()
-    }
-
-    /// Whether the kernel copies frames by itself, and so needs no page bases: at a tracepoint, and
-    /// with a kprobe for devices without egress tc and nft.
-    #[must_use]
-    pub fn copies_by_itself(&self) -> bool {
-        self.parts
-            .iter()
-            .any(|part| part.program == part.faster && part.place != FUNCTION)
-    }
-
     /// Readable once a ring asks for attention.
     #[must_use]
     pub fn doorbell(&self) -> BorrowedFd<'_> {
@@ -371,19 +338,6 @@ impl Kernel {
     /// Takes what was told of sockets and processes since the last call.
     pub fn each_event(&mut self, mut take: impl FnMut(&Event)) {
         self.events.drain(&mut take);
-    }
-
-    /// Frames so far of sockets of which nothing was known, or nothing any more.
-    #[must_use]
-    pub fn owners_missed(&self) -> u64 {
-        self.owners_missed.words()[0].load(Ordering::Relaxed)
-    }
-
-    /// What of the programs that watch sockets the kernel did not take, and what that lowers, in
-    /// words. Empty: it took all. To be asked before [`Kernel::watch_sockets`].
-    #[must_use]
-    pub fn unwatched(&self) -> Vec<String> {
-        self.watch.as_ref().map_or_else(Vec::new, Watch::lowered)
     }
 
     /// Whether anything was not told since the last call, for lack of room.

@@ -11,7 +11,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-use aya::programs::{BtfTracePoint, KProbe, ProgramError, ProgramInfo, loaded_links};
+use aya::programs::{BtfTracePoint, KProbe, ProgramError, ProgramFd, ProgramInfo, loaded_links};
 use aya_obj::generated::{bpf_cmd, bpf_prog_info};
 
 use super::btf::Btf;
@@ -74,8 +74,26 @@ impl Misses {
     ///
     /// When the kernel gives no descriptor of it (it needs CAP_SYS_ADMIN).
     pub fn of_tracepoint(program: &BtfTracePoint) -> Result<Self, MissedError> {
+        Self::of_program(&program.info()?)
+    }
+
+    /// Those of a program alone, attached or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Misses::of_tracepoint`].
+    pub(super) fn of_program(program: &ProgramInfo) -> Result<Self, MissedError> {
         Ok(Self {
-            program: descriptor(&program.info()?)?,
+            program: descriptor(program)?,
+            link: None,
+        })
+    }
+
+    /// Runs that the kernel has left out of a program that watches. It needs no privileges: the
+    /// program is ours. [`None`] where it is not loaded, or there is no descriptor left.
+    pub(super) fn of_watcher(program: Result<&ProgramFd, ProgramError>) -> Option<Self> {
+        Some(Self {
+            program: program.ok()?.as_fd().try_clone_to_owned().ok()?,
             link: None,
         })
     }

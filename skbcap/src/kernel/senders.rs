@@ -18,7 +18,7 @@ use skbcap_common::sender::{
     USERS, USERS_LEN, kind,
 };
 
-use super::{cgroups::Cgroup, load::LoadError, patterns, refused::ProgramRefused};
+use super::{cgroups::Cgroup, load::LoadError, missed::Misses, patterns, refused::ProgramRefused};
 
 /// The program that follows, and where it belongs.
 const FORKED: &str = "forked";
@@ -106,7 +106,7 @@ impl Wanted {
     }
 
     /// Fills the maps, and begins to follow.
-    pub(super) fn begin(&self, ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    pub(super) fn begin(&self, ebpf: &mut Ebpf) -> Result<Option<Misses>, LoadError> {
         let trouble = |map| {
             move |error: MapError| LoadError::Map {
                 map,
@@ -137,13 +137,14 @@ impl Wanted {
         if let Some(tgid) = self.followed {
             let insert = table(ebpf, FOLLOWED).insert(tgid, 1, 0);
             insert.map_err(trouble(FOLLOWED))?;
-            let attached = forked(ebpf).attach();
-            attached.map_err(|source| LoadError::Attach {
+            let follower = forked(ebpf);
+            follower.attach().map_err(|source| LoadError::Attach {
                 place: FORK,
                 source: Box::new(source),
             })?;
+            return Ok(Misses::of_watcher(follower.fd()));
         }
-        Ok(())
+        Ok(None)
     }
 }
 

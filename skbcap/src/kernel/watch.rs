@@ -10,7 +10,7 @@ use aya::{
     programs::{FEntry, Iter, ProgramError},
 };
 
-use super::refused::ProgramRefused;
+use super::{missed::Misses, refused::ProgramRefused};
 
 /// A program of the object, and the function that it belongs to.
 struct Watcher {
@@ -151,8 +151,9 @@ impl Watch {
         }
     }
 
-    /// Attaches them, and reads the iterator to its end, and calls `drain` in between.
-    pub(super) fn start(self, ebpf: &mut Ebpf, drain: impl FnMut()) -> Watched {
+    /// Attaches them, and reads the iterator to its end, and calls `drain` in between. What came of
+    /// it, and what tells of calls that the attached programs do not see.
+    pub(super) fn start(self, ebpf: &mut Ebpf, drain: impl FnMut()) -> (Watched, Vec<Misses>) {
         let Self {
             loaded,
             finds,
@@ -160,25 +161,30 @@ impl Watch {
             mut refused,
         } = self;
         if let Some(why) = fatal {
-            return Watched::fatal(&why);
+            return (Watched::fatal(&why), Vec::new());
         }
+        let mut misses = Vec::new();
         for (at, &program) in loaded.iter().enumerate() {
-            let Err(error) = fentry(ebpf, program).attach() else {
+            let watcher = fentry(ebpf, program);
+            let Err(error) = watcher.attach() else {
+                misses.extend(Misses::of_watcher(watcher.fd()));
                 continue;
             };
             for &attached in &loaded[..at] {
                 // One that can't be taken off again only fills a map that nobody believes.
                 let _ = fentry(ebpf, attached).unload();
             }
-            return Watched::fatal(&format!("{program} can't be attached: {}", in_words(error)));
+            let why = format!("{program} can't be attached: {}", in_words(error));
+            return (Watched::fatal(&why), Vec::new());
         }
         if finds && let Err(error) = find(ebpf, drain) {
             refused.push(older(&in_words(error)));
         }
-        Watched {
+        let watched = Watched {
             claims: true,
             lowered: refused,
-        }
+        };
+        (watched, misses)
     }
 }
 

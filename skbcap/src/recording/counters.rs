@@ -29,26 +29,65 @@ pub struct Counters {
     doubtful: u64,
     deferred: u64,
     deferred_seen: u64,
+    /// From here on 0 in recordings made before these were recorded.
+    owners_missed: u64,
+    not_selected: u64,
+    other_sender: u64,
+    socket_calls_missed: u64,
+    forks_missed: u64,
 }
 
 impl Counters {
     pub(super) fn of(stats: &Stats) -> Self {
+        // With all names, so that none is forgotten.
+        let Stats {
+            seen,
+            filtered,
+            not_selected,
+            other_sender,
+            captured,
+            dropped_ring_full,
+            dropped_busy,
+            dropped_no_ring,
+            dropped_unreadable,
+            cut_short,
+            seen_by_net,
+            left_to_net,
+            deferred,
+            deferred_seen,
+            doubtful,
+            owners_missed,
+            socket_calls_missed,
+            forks_missed,
+            missed,
+            // Userspace's own: a replay has others.
+            written: _,
+            beyond_count: _,
+            output_failed: _,
+            unsupported_link_type: _,
+            reordered: _,
+        } = *stats;
         Self {
-            seen: stats.seen,
-            filtered: stats.filtered,
-            captured: stats.captured,
-            dropped_ring_full: stats.dropped_ring_full,
-            dropped_busy: stats.dropped_busy,
-            dropped_no_ring: stats.dropped_no_ring,
-            dropped_unreadable: stats.dropped_unreadable,
-            cut_short: stats.cut_short,
-            missed: stats.missed.unwrap_or(0),
-            missed_known: stats.missed.is_some().into(),
-            seen_by_net: stats.seen_by_net,
-            left_to_net: stats.left_to_net,
-            doubtful: stats.doubtful,
-            deferred: stats.deferred,
-            deferred_seen: stats.deferred_seen,
+            seen,
+            filtered,
+            captured,
+            dropped_ring_full,
+            dropped_busy,
+            dropped_no_ring,
+            dropped_unreadable,
+            cut_short,
+            missed: missed.unwrap_or(0),
+            missed_known: missed.is_some().into(),
+            seen_by_net,
+            left_to_net,
+            doubtful,
+            deferred,
+            deferred_seen,
+            owners_missed,
+            not_selected,
+            other_sender,
+            socket_calls_missed,
+            forks_missed,
         }
     }
 
@@ -68,6 +107,11 @@ impl Counters {
         stats.doubtful = self.doubtful;
         stats.deferred = self.deferred;
         stats.deferred_seen = self.deferred_seen;
+        stats.owners_missed = self.owners_missed;
+        stats.not_selected = self.not_selected;
+        stats.other_sender = self.other_sender;
+        stats.socket_calls_missed = self.socket_calls_missed;
+        stats.forks_missed = self.forks_missed;
     }
 
     /// From a chunk, which may be one of an older version, and then has fewer of them.

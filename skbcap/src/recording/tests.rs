@@ -58,6 +58,53 @@ fn recording(frames: &[(u32, u64, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
+/// Each of the kernel side's counters comes back, and an older recording has fewer.
+#[test]
+fn counters_are_read_as_they_were_recorded() {
+    let stats = Stats {
+        seen: 1,
+        filtered: 2,
+        captured: 3,
+        dropped_ring_full: 4,
+        dropped_busy: 5,
+        dropped_no_ring: 6,
+        dropped_unreadable: 7,
+        cut_short: 8,
+        missed: Some(9),
+        seen_by_net: 10,
+        left_to_net: 11,
+        doubtful: 12,
+        deferred: 13,
+        deferred_seen: 14,
+        owners_missed: 15,
+        not_selected: 16,
+        other_sender: 17,
+        socket_calls_missed: 18,
+        forks_missed: 19,
+        ..Stats::default()
+    };
+    let filled = |counters: Counters| {
+        let mut stats = Stats::default();
+        counters.fill(&mut stats);
+        stats
+    };
+    let counters = Counters::of(&stats);
+    let bytes = counters.as_bytes();
+    assert_eq!(filled(Counters::read(bytes).unwrap()), stats);
+    let older = Counters::read(&bytes[..15 * 8]).unwrap();
+    assert_eq!(
+        filled(older),
+        Stats {
+            owners_missed: 0,
+            not_selected: 0,
+            other_sender: 0,
+            socket_calls_missed: 0,
+            forks_missed: 0,
+            ..stats
+        }
+    );
+}
+
 proptest! {
     #[test]
     fn what_was_recorded_is_read(

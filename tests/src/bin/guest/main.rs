@@ -127,6 +127,11 @@ const TESTS: &[Test] = &[
         "seconds=180 since=6.1 append=preempt=full",
         missed::missed_map_calls,
     ),
+    (
+        "missed_socket_calls",
+        "seconds=180 since=6.1 append=preempt=full",
+        missed::missed_socket_calls,
+    ),
     ("xmit_senders", "seconds=180", xmit::xmit_senders),
     (
         "command_family",

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use skbcap_tests::compare::{Some3, compare};
 
-use crate::lab::{Pair, Space, words_of};
+use crate::lab::{Pair, Space, run, words_of};
 use crate::limits::sequences;
 use crate::skbcap::{Done, Hook, Misses, Skbcap};
 use crate::tcp::stream;
@@ -229,4 +229,48 @@ fn bpf(command: libc::c_long, attribute: *mut libc::c_void, len: usize) -> io::R
         return Err(io::Error::last_os_error());
     }
     Ok(result as i32)
+}
+
+/// Calls on sockets that the kernel does not hand to the programs that watch them, because a task was
+/// preempted in one: as many are told as the kernel counts.
+pub(crate) fn missed_socket_calls() -> Result<()> {
+    let pair = Pair::new("calls")?;
+    let skbcap = Skbcap::start(&pair.a, "calls", "-i va --hook queue -s 64")?;
+    for _ in 0..8 {
+        // More than a processor can run: those that it preempts were sending.
+        let mut senders = Vec::new();
+        for number in 0..6 {
+            let words = "taskset -c 0 traffic udp to=10.0.0.2:9 count=20000";
+            senders.push(
+                pair.a
+                    .start(&format!("sender-{number}"), &mut words_of(words))?,
+            );
+        }
+        for mut sender in senders {
+            let status = sender.wait()?;
+            ensure!(status.success(), "{status}");
+        }
+        if recursion_misses()? > 0 {
+            break;
+        }
+    }
+    let counted = recursion_misses()?;
+    let done = skbcap.stop()?;
+    let told = done.count_or_none("calls on sockets not seen")?;
+    println!("{counted} counted by the kernel, {told} told");
+    ensure!(counted > 0, "none was missed: nothing is shown");
+    ensure!(told == counted, "{told} told of {counted}");
+    Ok(())
+}
+
+/// Of all programs that watch sockets.
+fn recursion_misses() -> Result<u64> {
+    let list = run(&mut words_of("bpftool prog show"))?;
+    let mut sum = 0;
+    for line in list.lines().filter(|line| line.contains("name socket_")) {
+        if let Some((_, count)) = line.split_once("recursion_misses ") {
+            sum += count.split(' ').next().unwrap_or_default().parse::<u64>()?;
+        }
+    }
+    Ok(sum)
 }

@@ -124,7 +124,9 @@ fn record(
     };
     ensure!(
         counts(&live.said) == counts(&again.said),
-        "{name}: other counts"
+        "{name}: other counts:\n{}\nand again:\n{}",
+        live.said,
+        again.said
     );
     Ok(())
 }

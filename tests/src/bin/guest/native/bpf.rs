@@ -3,6 +3,7 @@
 //! Assembled by hand, so that nothing is in them but what they are to measure. What the kernel
 //! wants is in include/uapi/linux/bpf.h.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -64,21 +65,22 @@ impl Stats {
 }
 
 impl Runs {
-    /// Those of a process's program, from what `/proc` says of its descriptors. It has one.
+    /// Those of a process's program, from what `/proc` says of its descriptors. It has one, perhaps by
+    /// several of these.
     pub(crate) fn of_process(pid: u32) -> Result<Self> {
-        let mut found = Vec::new();
+        let mut found = BTreeMap::new();
         for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
             let text = fs::read_to_string(entry?.path())?;
             if text.contains("\nrun_cnt:") {
-                found.push(Self::parse(&text)?);
+                let id = text.lines().find_map(|line| line.strip_prefix("prog_id:"));
+                let id = id.with_context(|| format!("no prog_id in {text}"))?;
+                found.insert(id.trim().to_owned(), Self::parse(&text)?);
             }
         }
-        ensure!(
-            found.len() == 1,
-            "process {pid} has {} programs",
-            found.len()
-        );
-        Ok(found[0])
+        let programs: Vec<Self> = found.into_values().collect();
+        let count = programs.len();
+        ensure!(count == 1, "process {pid} has {count} programs");
+        Ok(programs[0])
     }
 
     fn parse(text: &str) -> Result<Self> {

@@ -1,0 +1,82 @@
+//! What a kernel side that is loaded says of itself: what it became, what it missed, what it lacks.
+
+use std::sync::atomic::Ordering;
+
+use super::{FUNCTION, Kernel, Loaded, Misses, Watch};
+use crate::kernel::{btf::Btf, missed};
+
+impl Kernel {
+    /// What the kernel made of the programs, a line each: for `--debug` and measurements.
+    #[must_use]
+    pub fn effort(&mut self) -> Vec<String> {
+        let parts = self.parts.clone().into_iter();
+        parts
+            .filter_map(|part| {
+                let info = self.program(part).info().ok()?;
+                // Linux 5.16, kernel/bpf/verifier.c:bpf_check.
+                let verified = info.verified_instruction_count();
+                Some(format!(
+                    "{}: {} bytes of machine code, {} instructions verified",
+                    part.program,
+                    info.size_jitted(),
+                    verified.map_or_else(|| "unknown".to_owned(), |count| count.to_string())
+                ))
+            })
+            .collect()
+    }
+
+    /// Takes hold of what tells of misses, while there are privileges to.
+    pub(super) fn misses(&mut self, btf: &Btf) -> Option<Misses> {
+        match self.program(self.parts[0]) {
+            Loaded::Kprobe(program) if missed::is_known(btf) => Misses::of_kprobe(program).ok(),
+            Loaded::Kprobe(_) => None,
+            Loaded::Tracepoint(program) => Misses::of_tracepoint(program).ok(),
+        }
+    }
+
+    /// Frames that the kernel did not hand to the hook so far: `None` where it doesn't count them.
+    #[must_use]
+    pub fn missed(&self) -> Option<u64> {
+        self.misses.as_ref()?.count().ok()
+    }
+
+    /// Whether the kernel copies frames by itself, and so needs no page bases: at a tracepoint, and
+    /// with a kprobe for devices without egress tc and nft.
+    #[must_use]
+    pub fn copies_by_itself(&self) -> bool {
+        self.parts
+            .iter()
+            .any(|part| part.program == part.faster && part.place != FUNCTION)
+    }
+
+    /// Frames so far of sockets of which nothing was known, or nothing any more.
+    #[must_use]
+    pub fn owners_missed(&self) -> u64 {
+        self.owners_missed.words()[0].load(Ordering::Relaxed)
+    }
+
+    /// Calls on sockets that the programs that watch them did not see: the kernel runs none of them
+    /// on a CPU on which a task was preempted in it (Linux 5.12,
+    /// `kernel/bpf/trampoline.c:__bpf_prog_enter`). Frames of one whose first write was not seen are
+    /// said to be another's. 0 also where the kernel doesn't answer: before 5.19, without `CAP_BPF`.
+    #[must_use]
+    pub fn socket_calls_missed(&self) -> u64 {
+        let counts = self.watchers.iter().map(Misses::count);
+        counts.filter_map(Result::ok).sum()
+    }
+
+    /// Forks that were not seen, so that the new processes are not followed: as
+    /// [`Kernel::socket_calls_missed`].
+    #[must_use]
+    pub fn forks_missed(&self) -> u64 {
+        let count = self.follower.as_ref().map(Misses::count);
+        count.and_then(Result::ok).unwrap_or(0)
+    }
+
+    /// What of the programs that watch sockets the kernel did not take, and what that lowers, in
+    /// words. Empty: it took all. To be asked before [`Kernel::watch_sockets`].
+    #[must_use]
+    pub fn unwatched(&self) -> Vec<String> {
+        self.watch.as_ref().map_or_else(Vec::new, Watch::lowered)
+    }
+}
