@@ -1,6 +1,8 @@
 //! Frames of every kind that an expression can ask for, whole and cut, as captures of a few link
 //! types.
 
+use crate::chains;
+
 /// `LINKTYPE_ETHERNET`.
 pub const ETHERNET: u32 = 1;
 /// `LINKTYPE_RAW`.
@@ -42,6 +44,29 @@ fn ip4_with(
     packet.extend(options);
     packet.extend(payload);
     packet
+}
+
+/// An IPv6 packet between two hosts, of such a header and what follows.
+#[must_use]
+pub fn ip6_of((next, payload): (u8, Vec<u8>)) -> Vec<u8> {
+    let of = |host| [0x2001, 0xdb8, 0, 0, 0, 0, 0, host];
+    ip6(next, of(1), of(2), &payload)
+}
+
+/// An IPv4 packet between two hosts, of such a header and what follows.
+#[must_use]
+pub fn ip4_of((protocol, payload): (u8, Vec<u8>)) -> Vec<u8> {
+    ip4(protocol, [[10, 0, 0, 1], [10, 0, 0, 2]], &payload)
+}
+
+/// A packet behind an Ethernet header, by its version's type.
+#[must_use]
+pub fn ethernet(packet: &[u8]) -> Vec<u8> {
+    let kind: [u8; 2] = match packet[0] >> 4 {
+        4 => [0x08, 0x00],
+        _ => [0x86, 0xdd],
+    };
+    [&THERE[..], &HERE, &kind, packet].concat()
 }
 
 fn ip6(next: u8, source: [u16; 8], destination: [u16; 8], payload: &[u8]) -> Vec<u8> {
@@ -212,6 +237,12 @@ fn payloads() -> Vec<Payload> {
         let datagram = udp(port, 1000 + port, &[0; 9]);
         all.push(v4(ip4_with(17, ends, &datagram, ttl, 0, &[])));
         all.push(v6(ip6(6, two, one, &tcp(8000, port, 24, b"data"))));
+    }
+    for (version, kind, bytes) in chains::chains() {
+        all.push(match version {
+            4 => v4(ip4(kind, ends, &bytes)),
+            _ => v6(ip6(kind, one, two, &bytes)),
+        });
     }
     // Geneve, network 42 and another, around Ethernet and IP.
     for network in [42, 43] {

@@ -121,28 +121,41 @@ pub(crate) fn any_program(
         Ok(libpcap) => libpcap,
         Err(missing) => return again(name, &missing),
     };
-    let mut runner = TestRunner::new(Config {
-        cases: CASES,
-        failure_persistence: None,
-        ..Config::default()
-    });
     let nonzero = Cell::new(0);
-    let packet = prop::collection::vec(any::<u8>(), 0..96);
-    let cases = (program(), packet, any::<u16>());
-    let result = runner.run(&cases, |(instructions, packet, more)| {
-        let program = Program::new(&instructions)
-            .map_err(|invalid| TestCaseError::fail(invalid.to_string()))?;
-        let wire_len = packet.len() as u32 + u32::from(more);
-        let returned = returned(&libpcap, &program, &packet, wire_len)?;
+    any_program_with(CASES, program(), |program, packet, wire_len| {
+        let returned = returned(&libpcap, program, packet, wire_len)?;
         nonzero.set(nonzero.get() + u32::from(returned != 0));
         Ok(())
     });
-    if let Err(error) = result {
-        panic!("{error}");
-    }
     // Not all end by a load beyond the packet, or a division by 0.
     let nonzero = nonzero.get();
     assert!(nonzero > CASES / 5, "{nonzero} of {CASES} programs select");
+}
+
+/// So many of these programs, each with a random packet and length on the wire: `holds` holds.
+pub(crate) fn any_program_with(
+    cases: u32,
+    programs: impl Strategy<Value = Vec<Instruction>>,
+    holds: impl Fn(&Program, &[u8], u32) -> Result<(), TestCaseError>,
+) {
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let packet = prop::collection::vec(any::<u8>(), 0..96);
+    let result = runner.run(
+        &(programs, packet, any::<u16>()),
+        |(instructions, packet, more)| {
+            let program = Program::new(&instructions)
+                .map_err(|invalid| TestCaseError::fail(invalid.to_string()))?;
+            let wire_len = packet.len() as u32 + u32::from(more);
+            holds(&program, &packet, wire_len)
+        },
+    );
+    if let Err(error) = result {
+        panic!("{error}");
+    }
 }
 
 /// A test, run where libpcap can be opened: here it is missing.

@@ -6,6 +6,7 @@
 
 mod interpreter;
 mod library;
+mod loops;
 mod translation;
 
 use std::env;

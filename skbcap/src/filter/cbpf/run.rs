@@ -3,8 +3,17 @@
 use super::{Alu, MEMORY_WORDS, Offset, Op, Operand, Program, Test, Value, Width};
 
 /// Jumps backwards that a run may take. Only `protochain` compiles to any, one for each header,
-/// which has eight bytes at least; no frame has so many.
+/// which has eight bytes at least; no frame has so many. But behind an authentication header libpcap's
+/// programs go on near the packet's start, and so may never end.
 const MAX_JUMPS_BACK: u32 = 1 << 20;
+
+/// What ends a program before its return.
+enum Stop {
+    /// A load beyond the packet, a division by 0.
+    Nothing,
+    /// So many jumps backwards.
+    Rounds,
+}
 
 impl Program {
     /// Runs on a packet of which `data` was captured, and which had `wire_len` bytes.
@@ -13,17 +22,27 @@ impl Program {
     /// selected. A load beyond `data`, and a division by an X of 0, end it with 0.
     #[must_use]
     pub fn run(&self, data: &[u8], wire_len: u32) -> u32 {
-        self.try_run(data, wire_len).unwrap_or(0)
+        self.run_bounded(data, wire_len, MAX_JUMPS_BACK)
+            .unwrap_or(0)
     }
 
-    /// [`None`] for what ends a program before its return.
-    fn try_run(&self, data: &[u8], wire_len: u32) -> Option<u32> {
+    /// What [`Self::run`] returns, or [`None`] where it would take more than `most` jumps backwards.
+    #[must_use]
+    pub fn run_bounded(&self, data: &[u8], wire_len: u32, most: u32) -> Option<u32> {
+        match self.try_run(data, wire_len, most) {
+            Ok(returned) => Some(returned),
+            Err(Stop::Nothing) => Some(0),
+            Err(Stop::Rounds) => None,
+        }
+    }
+
+    fn try_run(&self, data: &[u8], wire_len: u32, most: u32) -> Result<u32, Stop> {
         let (mut a, mut x) = (0u32, 0u32);
         let mut memory = [0u32; MEMORY_WORDS];
         let mut jumps_back = 0;
         let mut at = 0;
         loop {
-            let op = *self.ops.get(at)?;
+            let op = *self.ops.get(at).ok_or(Stop::Nothing)?;
             at += 1;
             let value = |value, memory: &[u32; MEMORY_WORDS]| match value {
                 Value::Constant(k) => k,
@@ -35,23 +54,25 @@ impl Program {
                 Operand::X => x,
             };
             match op {
-                Op::Load(width, Offset::At(k)) => a = load(data, width, k)?,
+                Op::Load(width, Offset::At(k)) => a = load(data, width, Some(k))?,
                 Op::Load(width, Offset::BehindX(k)) => {
-                    a = load(data, width, x.checked_add(k)?)?;
+                    a = load(data, width, x.checked_add(k))?;
                 }
                 Op::LoadA(from) => a = value(from, &memory),
                 Op::LoadX(from) => x = value(from, &memory),
-                Op::LoadHeaderLen(k) => x = (load(data, Width::Byte, k)? & 0xf) << 2,
+                Op::LoadHeaderLen(k) => {
+                    x = (load(data, Width::Byte, Some(k))? & 0xf) << 2;
+                }
                 Op::StoreA(word) => memory[word] = a,
                 Op::StoreX(word) => memory[word] = x,
                 Op::Alu(alu, with) => a = compute(alu, a, operand(with))?,
                 Op::Negate => a = a.wrapping_neg(),
                 Op::Jump(to) => {
                     if to < at {
-                        jumps_back += 1;
-                        if jumps_back > MAX_JUMPS_BACK {
-                            return None;
+                        if jumps_back == most {
+                            return Err(Stop::Rounds);
                         }
+                        jumps_back += 1;
                     }
                     at = to;
                 }
@@ -62,8 +83,8 @@ impl Program {
                         otherwise
                     };
                 }
-                Op::Return(k) => return Some(k),
-                Op::ReturnA => return Some(a),
+                Op::Return(k) => return Ok(k),
+                Op::ReturnA => return Ok(a),
                 Op::Tax => x = a,
                 Op::Txa => a = x,
             }
@@ -71,8 +92,13 @@ impl Program {
     }
 }
 
-/// [`None`] beyond the end.
-fn load(data: &[u8], width: Width, at: u32) -> Option<u32> {
+/// [`Stop`]s beyond the end, and nowhere.
+fn load(data: &[u8], width: Width, at: Option<u32>) -> Result<u32, Stop> {
+    at.and_then(|at| try_load(data, width, at))
+        .ok_or(Stop::Nothing)
+}
+
+fn try_load(data: &[u8], width: Width, at: u32) -> Option<u32> {
     let rest = data.get(usize::try_from(at).ok()?..)?;
     Some(match width {
         Width::Byte => u32::from(*rest.first()?),
@@ -81,14 +107,14 @@ fn load(data: &[u8], width: Width, at: u32) -> Option<u32> {
     })
 }
 
-/// [`None`] for a division by 0.
-fn compute(alu: Alu, a: u32, operand: u32) -> Option<u32> {
-    Some(match alu {
+/// [`Stop`]s at a division by 0.
+fn compute(alu: Alu, a: u32, operand: u32) -> Result<u32, Stop> {
+    Ok(match alu {
         Alu::Add => a.wrapping_add(operand),
         Alu::Sub => a.wrapping_sub(operand),
         Alu::Mul => a.wrapping_mul(operand),
-        Alu::Div => a.checked_div(operand)?,
-        Alu::Mod => a.checked_rem(operand)?,
+        Alu::Div => a.checked_div(operand).ok_or(Stop::Nothing)?,
+        Alu::Mod => a.checked_rem(operand).ok_or(Stop::Nothing)?,
         Alu::And => a & operand,
         Alu::Or => a | operand,
         Alu::Xor => a ^ operand,

@@ -1,9 +1,9 @@
 //! Classic BPF becomes eBPF: the function of the kernel side that says whether a frame is wanted.
 //!
 //! Pure: knows the programs and where the frame's bytes lie ([`skbcap_common::head`]), and nothing
-//! of objects and kernels. It means what [`super::cbpf`] makes of a program. One with a loop, as only
-//! `protochain` has, is not translated: a verifier goes through all that a loop can do, round by round,
-//! and gives up late.
+//! of objects and kernels. It means what [`super::cbpf`] makes of a program, up to [`ROUNDS`] of a loop:
+//! a verifier goes through all that a loop can do, and so only `protochain`s of some length can be.
+//! A frame on which a program would go on is selected.
 //!
 //! Verifiers before 6.2 compare all that they know of every register where two paths meet. So
 //! comparisons are made on copies that they don't connect with A: then all paths know the same.
@@ -11,8 +11,12 @@
 mod instruction;
 mod reach;
 mod translate;
+mod unroll;
 
 pub use instruction::Instruction;
+pub use unroll::{ROUNDS, UNDECIDED};
+
+use std::borrow::Cow;
 
 use skbcap_common::{MAX_SNAPLEN, head};
 
@@ -58,17 +62,11 @@ pub struct Function {
 /// Why a program can't be translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untranslatable {
-    /// It jumps back.
-    #[error(
-        "protochain can't be looked for while capturing, the kernel takes no loop of that kind: \
-         write all with -w FILE, then select with -r FILE"
-    )]
-    Loop,
     /// Its translation has a jump over more instructions than a jump can pass over.
     #[error(
         "the expression is too long: {instructions} instructions of classic BPF become more than \
          a jump of the kernel's can pass over: networks (net) and ranges of ports (portrange) say \
-         much in few words"
+         much in few words, and each protochain takes thousands"
     )]
     TooLong {
         /// Instructions of the program.
@@ -81,17 +79,19 @@ impl Function {
     ///
     /// # Errors
     ///
-    /// When one of them has a loop, or is too long.
+    /// When one of them is too long.
     pub fn new(programs: &[ForDevices<'_>]) -> Result<Self, Untranslatable> {
-        if programs.iter().any(|of| of.program.has_loop()) {
-            return Err(Untranslatable::Loop);
-        }
-        let reach = |of: &ForDevices<'_>| reach::reach(of.program, MAX_SNAPLEN);
-        let head_len = programs.iter().map(reach).max().unwrap_or(0);
+        let programs = programs.iter();
+        let unrolled = programs
+            .clone()
+            .map(|of| unroll::unrolled(of.program.ops()));
+        let unrolled: Vec<_> = unrolled.collect();
+        let reach = |ops: &Cow<'_, _>| reach::reach(ops, MAX_SNAPLEN);
+        let head_len = unrolled.iter().map(reach).max().unwrap_or(0);
         let head_len = head_len.max(MIN_HEAD_LEN).next_multiple_of(8);
         let mut instructions = prologue();
-        for of in programs {
-            let body = Body::new(of, head_len)?;
+        for (of, ops) in programs.zip(&unrolled) {
+            let body = Body::new(of, ops, head_len)?;
             instructions.extend(body.instructions());
         }
         // No program is for this type.

@@ -1,6 +1,6 @@
 //! How far into the packet a program can look: bounds of what its registers can hold.
 
-use crate::filter::cbpf::{Alu, MEMORY_WORDS, Offset, Op, Operand, Program, Value, Width};
+use crate::filter::cbpf::{Alu, MEMORY_WORDS, Offset, Op, Operand, Value, Width};
 
 /// The largest values that the registers and memory words can have.
 #[derive(Clone, Copy, Debug)]
@@ -83,9 +83,8 @@ fn computed(alu: Alu, a: u32, x: u32, operand: Operand) -> u32 {
     }
 }
 
-/// The bytes from the packet's start on that a program without loops can load, at most `most`.
-pub(super) fn reach(program: &Program, most: u32) -> u32 {
-    let ops = program.ops();
+/// The bytes from the packet's start on that instructions without loops can load, at most `most`.
+pub(super) fn reach(ops: &[Op], most: u32) -> u32 {
     let mut before: Vec<Option<Bounds>> = vec![None; ops.len()];
     before[0] = Some(Bounds::START);
     let mut reach = 0u64;

@@ -26,17 +26,23 @@ pub(super) struct Body {
     /// Where each classic instruction's translation begins.
     starts: Vec<usize>,
     head_len: u32,
+    has_loop: bool,
 }
 
 impl Body {
-    /// Translates a program without loops, of which no load reaches beyond `head_len` bytes.
-    pub(super) fn new(of: &ForDevices<'_>, head_len: u32) -> Result<Self, Untranslatable> {
-        let ops = of.program.ops();
+    /// Translates a program, of which these are the instructions without loops. None of their loads
+    /// reaches beyond `head_len` bytes.
+    pub(super) fn new(
+        of: &ForDevices<'_>,
+        ops: &[Op],
+        head_len: u32,
+    ) -> Result<Self, Untranslatable> {
         let mut body = Self {
             code: Vec::new(),
             jumps: Vec::new(),
             starts: vec![0; ops.len()],
             head_len,
+            has_loop: of.program.has_loop(),
         };
         body.dispatch(&of.kinds);
         if of.form == Form::PortableCan {
@@ -58,7 +64,7 @@ impl Body {
             body.ret(Source::Constant(0));
         }
         body.land(out).ok_or(Untranslatable::TooLong {
-            instructions: ops.len(),
+            instructions: of.program.ops().len(),
         })?;
         Ok(body)
     }
@@ -150,7 +156,12 @@ impl Body {
             Op::StoreX(word) => self.store(word, X),
             Op::Alu(alu, operand) => self.compute(alu, operand),
             Op::Negate => self.alu(Alu::Negate, A, Source::Constant(0)),
-            Op::Tax => self.alu(Alu::Move, X, Source::Register(A)),
+            Op::Tax => {
+                self.alu(Alu::Move, X, Source::Register(A));
+                if self.has_loop {
+                    self.forget(X);
+                }
+            }
             Op::Txa => self.alu(Alu::Move, A, Source::Register(X)),
             Op::Jump(to) => self.go(to, at),
             Op::Branch(test, operand, holds, otherwise) => {
@@ -277,6 +288,15 @@ impl Body {
     fn copy_of(&mut self, register: Register) {
         self.alu(Alu::Move, R0, Source::Register(register));
         self.alu(Alu::Or, R0, Source::Constant(0));
+    }
+
+    /// Makes the verifier forget what it knows of a register, which keeps its value. In a loop X
+    /// becomes a header's place: if its bounds were known, each round would have others, depending on
+    /// the headers before, and the verifier would go through the rest of the rounds for all of them.
+    fn forget(&mut self, register: Register) {
+        for _ in 0..2 {
+            self.alu(Alu::Xor, register, Source::Register(WIRE_LEN));
+        }
     }
 
     fn branch(&mut self, test: Test, operand: Operand, [holds, otherwise]: [usize; 2], at: usize) {

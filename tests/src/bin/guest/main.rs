@@ -14,6 +14,7 @@ mod chosen;
 mod clock;
 mod command;
 mod devices;
+mod expression_chains;
 mod expression_cost;
 mod expressions;
 mod files;
@@ -110,6 +111,11 @@ const TESTS: &[Test] = &[
         "expression_lengths",
         "seconds=300",
         expressions::expression_lengths,
+    ),
+    (
+        "expression_chains",
+        "seconds=400 smp=2",
+        expression_chains::expression_chains,
     ),
     // 5.10's veth has no NAPI of its own, and so no GRO.
     ("frag_list", "seconds=180 since=6.1", forward::frag_list),
