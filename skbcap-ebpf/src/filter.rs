@@ -11,7 +11,7 @@ use skbcap_common::{
 
 use crate::{
     config::{config, global, load},
-    memory::opaque,
+    glob::Glob,
     skb::Device,
     source::Source,
 };
@@ -91,7 +91,8 @@ extern "C" fn skbcap_device_matches(low: u64, high: u64, number: u32) -> u64 {
     let Some(pattern) = DEVICES.get_ptr(number) else {
         return 0;
     };
-    let mut state = 1u32;
+    // SAFETY: a whole map value.
+    let mut glob = unsafe { Glob::new(pattern) };
     let mut rest = [low, high];
     let mut at = 0;
     while at < NAME_LEN {
@@ -100,22 +101,10 @@ extern "C" fn skbcap_device_matches(low: u64, high: u64, number: u32) -> u64 {
             break;
         }
         rest = [rest[0] >> 8 | rest[1] << 56, rest[1] >> 8];
-        let place = opaque(byte) as usize & 255;
-        // SAFETY: a byte is within the table, which is in a whole map value.
-        unsafe {
-            let accept = read_volatile((&raw const (*pattern).accept[0]).add(place));
-            let any = read_volatile(&raw const (*pattern).any);
-            state = (state & accept) << 1 | state & any;
-        }
+        glob.step(byte);
         at += 1;
     }
-    // SAFETY: a whole map value.
-    unsafe {
-        if state & read_volatile(&raw const (*pattern).end) == 0 {
-            return 0;
-        }
-        read_volatile(&raw const (*pattern).bits).into()
-    }
+    glob.bits()
 }
 
 /// An interface's name from the configuration, as two words.

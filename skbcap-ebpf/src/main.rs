@@ -11,6 +11,7 @@ mod copy;
 mod emit;
 mod expression;
 mod filter;
+mod glob;
 mod identity;
 mod kfunc;
 mod last;

@@ -19,9 +19,9 @@ use skbcap_common::{
 
 use crate::{
     config::config,
+    glob::Glob,
     identity,
     maps::CONTROL,
-    memory::opaque,
     notes,
     skb::Skb,
     source::{ByAddress, Fields},
@@ -299,29 +299,19 @@ extern "C" fn skbcap_matches_one(index: u32, number: u32) -> u64 {
     let (Some(header), Some(pattern)) = (CLAIMS.get_ptr(index), PATTERNS.get_ptr(number)) else {
         return 0;
     };
-    let mut state = 1u32;
+    // SAFETY: a whole map value.
+    let mut glob = unsafe { Glob::new(pattern) };
     let mut at = 0;
     while at < NAME_LEN {
-        // SAFETY: `at` is within the name, a byte within the table; both are whole map values.
-        unsafe {
-            let byte = read_volatile((&raw const (*header).comm[0]).add(at));
-            if byte == 0 {
-                break;
-            }
-            let place = opaque(byte.into()) as usize & 255;
-            let accept = read_volatile((&raw const (*pattern).accept[0]).add(place));
-            let any = read_volatile(&raw const (*pattern).any);
-            state = (state & accept) << 1 | state & any;
+        // SAFETY: `at` is within the name, which is in a whole map value.
+        let byte = unsafe { read_volatile((&raw const (*header).comm[0]).add(at)) };
+        if byte == 0 {
+            break;
         }
+        glob.step(byte.into());
         at += 1;
     }
-    // SAFETY: as above.
-    unsafe {
-        if state & read_volatile(&raw const (*pattern).end) == 0 {
-            return 0;
-        }
-        read_volatile(&raw const (*pattern).bits).into()
-    }
+    glob.bits()
 }
 
 /// Writes into a record what was found out to decide by. Returns how it is known.
