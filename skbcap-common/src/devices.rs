@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The most namespaces that are left out.
+/// The most namespaces that are listed.
 pub const MAX_NAMESPACES: usize = 16;
 
 /// The map of patterns for devices' names ([`crate::sender::Pattern`]), as many as
@@ -19,12 +19,12 @@ pub struct Devices {
     pub patterns: u32,
     /// 1 if one of the wanted patterns has to match, 0 if there are unwanted ones only.
     pub wanted: u32,
-    /// How many of `not_netns` are left out.
-    pub not_netns_count: u32,
-    /// Zero.
-    pub reserved: u32,
-    /// The inode numbers of network namespaces that are left out.
-    pub not_netns: [u32; MAX_NAMESPACES],
+    /// How many of `netns` are listed.
+    pub netns_count: u32,
+    /// 1 if those are the only ones that are wanted, 0 if they are left out.
+    pub netns_wanted: u32,
+    /// The inode numbers of network namespaces.
+    pub netns: [u32; MAX_NAMESPACES],
 }
 
 const _: () = assert!(size_of::<Devices>() == 80);

@@ -27,7 +27,9 @@ pub(crate) fn wants<S: Source>(device: &Device) -> bool {
     if netns != 0 && netns != device.netns {
         return false;
     }
-    if config!(devices.not_netns_count) != 0 && is_left_out(device.netns) {
+    if config!(devices.netns_count) != 0
+        && is_listed(device.netns) != (config!(devices.netns_wanted) != 0)
+    {
         return false;
     }
     if config!(devices.patterns) != 0 {
@@ -50,12 +52,12 @@ pub(crate) fn wants<S: Source>(device: &Device) -> bool {
     false
 }
 
-/// Whether a namespace is one of those that are not wanted.
+/// Whether a namespace is one of those that are wanted, or left out.
 #[inline(always)]
-fn is_left_out(netns: u32) -> bool {
+fn is_listed(netns: u32) -> bool {
     let mut index = 0;
-    while index < MAX_NAMESPACES && index < config!(devices.not_netns_count) as usize {
-        if load(&global().devices.not_netns[index]) == netns {
+    while index < MAX_NAMESPACES && index < config!(devices.netns_count) as usize {
+        if load(&global().devices.netns[index]) == netns {
             return true;
         }
         index += 1;

@@ -226,14 +226,14 @@ pub struct Cli {
     pub snaplen: Option<String>,
 
     /// Capture in this network namespace: self, all, a file such as /run/netns/NAME, or the PID
-    /// of a process in it [default: self]
+    /// of a process in it; may be repeated [default: self]
     #[arg(
         long,
         value_name = "self|all|PATH|PID",
         allow_negative_numbers = true,
         help_heading = CAPTURE
     )]
-    pub netns: Option<OsString>,
+    pub netns: Vec<OsString>,
 
     /// Capture in all network namespaces but this one; may be repeated
     #[arg(

@@ -29,6 +29,7 @@ pub(crate) use self::style::style;
 pub use crate::cli::HookChoice;
 use crate::cli::{Cli, LinkTypeChoice};
 use crate::filter::Text;
+use crate::namespaces::Namespaces;
 use crate::print::Style;
 use crate::process::Fields;
 use crate::sll2;
@@ -71,9 +72,7 @@ pub struct Config {
     /// Where frames are taken.
     pub hook: HookChoice,
     /// Which network namespaces are captured in.
-    pub netns: NetnsChoice,
-    /// Those of them that are left out.
-    pub not_netns: Vec<NetnsChoice>,
+    pub netns: Namespaces<NetnsChoice>,
     /// The running kernel's BTF, where it is not to be read from `/sys`.
     pub btf: Option<PathBuf>,
     /// Whether to say what is done, step by step.
@@ -164,7 +163,7 @@ impl Config {
         if !fields.is_empty() && output == Output::Print {
             return Err(ConfigError::FieldsWithoutFile);
         }
-        let (netns, not_netns) = netns::resolve(cli.netns.as_deref(), &cli.not_netns)?;
+        let netns = netns::resolve(&cli.netns, &cli.not_netns)?;
         let mut snaplen = cli.snaplen.map_or(Ok(MAX_SNAPLEN), numbers::snaplen)?;
         if link_types == LinkTypes::Sll2 {
             snaplen = snaplen.max(sll2::MIN_SNAPLEN);
@@ -188,7 +187,6 @@ impl Config {
             buffer_bytes: cli.buffer_kib.map(numbers::buffer_bytes).transpose()?,
             hook: cli.hook,
             netns,
-            not_netns,
             btf: cli.btf,
             debug: cli.debug,
             check: cli.check,
@@ -260,8 +258,7 @@ mod tests {
                 snaplen: 262_144,
                 buffer_bytes: None,
                 hook: HookChoice::Auto,
-                netns: NetnsChoice::Own,
-                not_netns: vec![],
+                netns: Namespaces::Only(vec![NetnsChoice::Own]),
                 btf: None,
                 debug: false,
                 check: false,

@@ -20,6 +20,7 @@ mod json;
 pub mod kernel;
 pub mod link_type;
 mod mapped_file;
+pub mod namespaces;
 pub mod order;
 pub mod output;
 pub mod pcapng;

@@ -13,6 +13,7 @@ use crate::{
         netns::{Namespace, NetnsError},
     },
     link_type,
+    namespaces::Namespaces,
     pcapng::LinkType,
 };
 
@@ -27,22 +28,25 @@ pub(super) fn read(text: Option<&Text>) -> Result<Option<Expression>, FilterErro
     }
 }
 
-/// The link types of the devices to capture on: of those in the namespace, or in our own if it is
+/// The link types of the devices to capture on: of those in the namespaces, or in our own if it is
 /// to be all of them, that have one of the names, or of all.
 pub(super) fn link_types(
-    netns: Option<&Namespace>,
+    netns: &Namespaces<Namespace>,
     names: &Names,
 ) -> Result<Vec<LinkType>, NetnsError> {
-    let own;
-    let netns = match netns {
-        Some(netns) => netns,
-        None => {
-            own = Namespace::own()?;
-            &own
+    let mut devices = Vec::new();
+    match netns {
+        Namespaces::Only(these) => {
+            for one in these {
+                devices.extend(one.inside(devices::all)?);
+            }
         }
-    };
+        Namespaces::All | Namespaces::AllBut(_) => {
+            devices = Namespace::own()?.inside(devices::all)?;
+        }
+    }
     let mut found = Vec::new();
-    for device in netns.inside(devices::all)? {
+    for device in devices {
         if names.has(&device.name)
             && let Some(link_type) = link_type::of_device(device.dev_type)
             && !found.contains(&link_type)

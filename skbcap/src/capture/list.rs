@@ -12,15 +12,19 @@ use crate::escape::escape_into;
 use crate::kernel::devices::{self, Device};
 use crate::kernel::netns::{Namespace, NetnsError};
 use crate::link_type;
+use crate::namespaces::Namespaces;
 
-/// Prints them: of one namespace, or of all that have a name or a process.
+/// Prints them: of some namespaces, or of all that have a name or a process.
 pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    let mut namespaces = match target::namespace(config)? {
-        Some(one) => vec![one],
-        None => all()?,
+    let namespaces = match target::namespaces(config)? {
+        Namespaces::All => all()?,
+        Namespaces::AllBut(left_out) => {
+            let mut namespaces = all()?;
+            namespaces.retain(|one| left_out.iter().all(|other| other.inode() != one.inode()));
+            namespaces
+        }
+        Namespaces::Only(these) => these,
     };
-    let left_out = target::left_out(config)?;
-    namespaces.retain(|one| left_out.iter().all(|other| other.inode() != one.inode()));
     let mut rows = Vec::new();
     for namespace in &namespaces {
         match namespace.inside(devices::all) {

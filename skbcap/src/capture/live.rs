@@ -20,8 +20,7 @@ use super::{
     pipeline::{End, Pipeline},
     say, senders, summarize,
     target::{
-        Facts, check, cut_text, left_out, names, namespace, namespaces_text, origin, place, untold,
-        ways,
+        Facts, check, cut_text, names, namespaces, namespaces_text, origin, place, untold, ways,
     },
     watch::{Watch, learn, monotonic_ns, status_line},
 };
@@ -78,12 +77,11 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     }
     let expression = expression::read(config.expression.as_ref())?;
     let hook = preflight.hook(config.hook)?;
-    let netns = namespace(config)?;
-    let left_out = left_out(config)?;
-    let names = names(config, netns.as_ref())?;
+    let netns = namespaces(config)?;
+    let names = names(config, &netns)?;
     let filter = match &expression {
         Some(expression) => {
-            let link_types = expression::link_types(netns.as_ref(), &names)?;
+            let link_types = expression::link_types(&netns, &names)?;
             let (function, notices) = expression::translated(expression, &link_types)?;
             for notice in notices {
                 say(format_args!("{notice}"));
@@ -137,8 +135,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         geometry,
         snaplen: config.snaplen,
         devices: Chosen {
-            netns: netns.as_ref().map(Namespace::inode),
-            not_netns: left_out.iter().map(Namespace::inode).collect(),
+            netns: netns.map(Namespace::inode),
             names,
         },
         filter,

@@ -29,37 +29,32 @@ use crate::{
         senders::Wanted,
         setup, sockets, tasks,
     },
+    namespaces::Namespaces,
     output::Origin,
     process::Fields,
 };
 
-/// The namespace to capture in, or `None` for all.
-pub(super) fn namespace(config: &Config) -> anyhow::Result<Option<Namespace>> {
-    Ok(match &config.netns {
-        NetnsChoice::All => None,
-        NetnsChoice::Own => Some(Namespace::own()?),
-        NetnsChoice::Path(path) => Some(Namespace::at(path)?),
-        NetnsChoice::Pid(pid) => Some(Namespace::of_process(*pid)?),
-    })
-}
-
-/// The namespaces to leave out.
-pub(super) fn left_out(config: &Config) -> Result<Vec<Namespace>, NetnsError> {
-    let open = |choice: &NetnsChoice| match choice {
+/// The namespaces to capture in, opened.
+pub(super) fn namespaces(config: &Config) -> Result<Namespaces<Namespace>, NetnsError> {
+    config.netns.try_map(|choice| match choice {
         NetnsChoice::Own => Namespace::own(),
         NetnsChoice::Path(path) => Namespace::at(path),
         NetnsChoice::Pid(pid) => Namespace::of_process(*pid),
-        NetnsChoice::All => unreachable!("refused by config"),
-    };
-    config.not_netns.iter().map(open).collect()
+    })
 }
 
 /// The names of the interfaces to capture on.
-pub(super) fn names(config: &Config, netns: Option<&Namespace>) -> anyhow::Result<Names> {
+pub(super) fn names(config: &Config, netns: &Namespaces<Namespace>) -> anyhow::Result<Names> {
     let Sides { wanted, unwanted } = &config.interfaces;
     // In all namespaces at once a name may appear later, and there is none to look it up in.
     let there = match netns {
-        Some(netns) if !config.interfaces.is_empty() => Some(netns.interfaces()?),
+        Namespaces::Only(these) if !config.interfaces.is_empty() => {
+            let mut there = Vec::new();
+            for one in these {
+                there.extend(one.interfaces()?);
+            }
+            Some(there)
+        }
         _ => None,
     };
     let name = |typed: &str| -> Result<String, UnknownInterface> {
@@ -254,20 +249,25 @@ pub(super) fn namespaces_text(devices: &Chosen) -> String {
         let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
         numbers.join(" and ")
     };
-    match (devices.netns, &devices.not_netns[..]) {
-        (Some(netns), _) => format!("network namespace {netns}"),
-        (None, []) => "all network namespaces".to_owned(),
-        (None, left_out) => format!("all network namespaces but {}", numbers(left_out)),
+    match &devices.netns {
+        Namespaces::All => "all network namespaces".to_owned(),
+        Namespaces::AllBut(these) => format!("all network namespaces but {}", numbers(these)),
+        Namespaces::Only(these) if these.len() == 1 => format!("network namespace {}", these[0]),
+        Namespaces::Only(these) => format!("network namespaces {}", numbers(these)),
     }
 }
 
-/// The network namespaces captured in, for a file: a number, or all, or all but some.
+/// The network namespaces captured in, for a file: numbers, or all, or all but some.
 fn netns_text(devices: &Chosen) -> String {
-    match devices.netns {
-        Some(netns) => netns.to_string(),
-        None => {
-            let left_out = devices.not_netns.iter().map(|netns| format!(",!{netns}"));
+    match &devices.netns {
+        Namespaces::All => "all".to_owned(),
+        Namespaces::AllBut(these) => {
+            let left_out = these.iter().map(|netns| format!(",!{netns}"));
             format!("all{}", left_out.collect::<String>())
+        }
+        Namespaces::Only(these) => {
+            let these: Vec<String> = these.iter().map(u32::to_string).collect();
+            these.join(",")
         }
     }
 }

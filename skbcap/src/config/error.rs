@@ -55,8 +55,8 @@ pub enum ConfigError {
     Netns(String),
     /// `--not-netns`, and not all to leave it out of.
     #[error(
-        "--not-netns leaves a network namespace out of all that there are, and --netns takes one: \
-         leave one of them out"
+        "--not-netns leaves a network namespace out of all that there are, and --netns names those \
+         to capture in: leave one of the options out"
     )]
     NetnsAndNot,
     /// `--not-netns all`.
@@ -66,7 +66,10 @@ pub enum ConfigError {
     )]
     AllLeftOut,
     /// More of them than the kernel side compares with.
-    #[error("{0} network namespaces are too many: --not-netns can be given {MAX_NAMESPACES} times")]
+    #[error(
+        "{0} network namespaces are too many: --netns and --not-netns can be given \
+         {MAX_NAMESPACES} times"
+    )]
     TooManyNamespaces(usize),
     /// `--fields` names something else.
     #[error("--fields")]

@@ -6,56 +6,57 @@ use std::path::PathBuf;
 use skbcap_common::devices::MAX_NAMESPACES;
 
 use super::ConfigError;
+use crate::namespaces::Namespaces;
 
-/// Which network namespaces are captured in.
+/// A network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetnsChoice {
     /// The one that skbcap was started in.
     Own,
-    /// All.
-    All,
     /// The one that a file stands for, such as `/run/netns/NAME`.
     Path(PathBuf),
     /// The one of a process.
     Pid(u32),
 }
 
-/// Which are captured in, and which of them are left out.
+/// Which are captured in, of those that were typed and those that are left out.
 pub(super) fn resolve(
-    typed: Option<&OsStr>,
+    typed: &[OsString],
     left_out: &[OsString],
-) -> Result<(NetnsChoice, Vec<NetnsChoice>), ConfigError> {
-    let netns = typed.map(NetnsChoice::read).transpose()?;
-    if left_out.is_empty() {
-        return Ok((netns.unwrap_or(NetnsChoice::Own), Vec::new()));
+) -> Result<Namespaces<NetnsChoice>, ConfigError> {
+    let most = typed.len().max(left_out.len());
+    if most > MAX_NAMESPACES {
+        return Err(ConfigError::TooManyNamespaces(most));
     }
-    if netns.is_some_and(|netns| netns != NetnsChoice::All) {
+    let typed: Result<Vec<_>, _> = typed.iter().map(|typed| NetnsChoice::read(typed)).collect();
+    let typed = typed?;
+    let is_all = typed.contains(&None);
+    if left_out.is_empty() {
+        return Ok(match typed.into_iter().collect::<Option<Vec<_>>>() {
+            None => Namespaces::All,
+            Some(these) if these.is_empty() => Namespaces::Only(vec![NetnsChoice::Own]),
+            Some(these) => Namespaces::Only(these),
+        });
+    }
+    if !typed.is_empty() && !is_all {
         return Err(ConfigError::NetnsAndNot);
     }
-    if left_out.len() > MAX_NAMESPACES {
-        return Err(ConfigError::TooManyNamespaces(left_out.len()));
-    }
-    let left_out: Result<Vec<_>, _> = left_out.iter().map(|typed| left(typed)).collect();
-    Ok((NetnsChoice::All, left_out?))
-}
-
-fn left(typed: &OsStr) -> Result<NetnsChoice, ConfigError> {
-    match NetnsChoice::read(typed) {
-        Ok(NetnsChoice::All) => Err(ConfigError::AllLeftOut),
-        other => other,
-    }
+    let left = |typed: &OsString| NetnsChoice::read(typed)?.ok_or(ConfigError::AllLeftOut);
+    let left_out: Result<Vec<_>, _> = left_out.iter().map(left).collect();
+    Ok(Namespaces::AllBut(left_out?))
 }
 
 impl NetnsChoice {
-    fn read(typed: &OsStr) -> Result<Self, ConfigError> {
+    /// [`None`] for all.
+    fn read(typed: &OsStr) -> Result<Option<Self>, ConfigError> {
         let Some(text) = typed.to_str() else {
-            return Ok(NetnsChoice::Path(typed.into()));
+            return Ok(Some(Self::Path(typed.into())));
         };
         let digits = text.strip_prefix('-').unwrap_or(text);
-        Ok(match text {
+        Ok(Some(match text {
             "" => return Err(ConfigError::Netns(String::new())),
             "self" => NetnsChoice::Own,
-            "all" => NetnsChoice::All,
+            "all" => return Ok(None),
             _ if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 match text.parse() {
                     Ok(pid @ 1..=0x7fff_ffff) => NetnsChoice::Pid(pid),
@@ -63,7 +64,7 @@ impl NetnsChoice {
                 }
             }
             _ => NetnsChoice::Path(text.into()),
-        })
+        }))
     }
 }
 
@@ -74,32 +75,39 @@ mod tests {
 
     #[test]
     fn those_left_out_are_left_out_of_all() {
-        let netns = |words: &[&str]| resolve(words).map(|config| (config.netns, config.not_netns));
-        let own = vec![NetnsChoice::Own, NetnsChoice::Pid(7)];
+        let netns = |words: &[&str]| resolve(words).map(|config| config.netns);
+        let these = vec![NetnsChoice::Own, NetnsChoice::Pid(7)];
         let not = ["--not-netns", "self", "--not-netns", "7"];
-        assert_eq!(netns(&not), Ok((NetnsChoice::All, own.clone())));
+        let all_but = Ok(Namespaces::AllBut(these.clone()));
+        assert_eq!(netns(&not), all_but);
         let all = [&["--netns", "all"][..], &not].concat();
-        assert_eq!(netns(&all), Ok((NetnsChoice::All, own)));
+        assert_eq!(netns(&all), all_but);
         let one = [&["--netns", "7"][..], &not].concat();
         assert_eq!(netns(&one), Err(ConfigError::NetnsAndNot));
         assert_eq!(netns(&["--not-netns=all"]), Err(ConfigError::AllLeftOut));
         assert_eq!(
-            netns(&["--not-netns=self"; 17]),
-            Err(ConfigError::TooManyNamespaces(17))
+            netns(&["--netns=self", "--netns=7"]),
+            Ok(Namespaces::Only(these))
         );
+        assert_eq!(netns(&["--netns=7", "--netns=all"]), Ok(Namespaces::All));
+        for word in ["--netns=self", "--not-netns=self"] {
+            let many = vec![word; 17];
+            assert_eq!(netns(&many), Err(ConfigError::TooManyNamespaces(17)));
+        }
     }
 
     #[test]
     fn namespaces_are_words_processes_or_files() {
         let netns = |typed| resolve(&["--netns", typed]).map(|config| config.netns);
-        assert_eq!(netns("self"), Ok(NetnsChoice::Own));
-        assert_eq!(netns("all"), Ok(NetnsChoice::All));
-        assert_eq!(netns("1234"), Ok(NetnsChoice::Pid(1234)));
+        let only = |one| Ok(Namespaces::Only(vec![one]));
+        assert_eq!(netns("self"), only(NetnsChoice::Own));
+        assert_eq!(netns("all"), Ok(Namespaces::All));
+        assert_eq!(netns("1234"), only(NetnsChoice::Pid(1234)));
         assert_eq!(
             netns("/run/netns/7"),
-            Ok(NetnsChoice::Path("/run/netns/7".into()))
+            only(NetnsChoice::Path("/run/netns/7".into()))
         );
-        assert_eq!(netns("./7"), Ok(NetnsChoice::Path("./7".into())));
+        assert_eq!(netns("./7"), only(NetnsChoice::Path("./7".into())));
         for pid in ["", "0", "-1", "4294967296"] {
             assert_eq!(netns(pid), Err(ConfigError::Netns(pid.into())));
         }

@@ -11,15 +11,14 @@ use skbcap_common::{
 };
 
 use super::{load::LoadError, patterns};
-use crate::glob::Glob;
+use crate::{glob::Glob, namespaces::Namespaces};
 
 /// The devices to capture on; by default all.
 #[derive(Clone, Debug, Default)]
 pub struct Chosen {
-    /// The inode number of the network namespace that they are in, if it is to be one.
-    pub netns: Option<u32>,
-    /// Those of network namespaces that they are not in: at most [`MAX_NAMESPACES`].
-    pub not_netns: Vec<u32>,
+    /// The inode numbers of the network namespaces that they are in, or are not: at most
+    /// [`MAX_NAMESPACES`].
+    pub netns: Namespaces<u32>,
     /// Their names.
     pub names: Names,
 }
@@ -83,14 +82,19 @@ impl Chosen {
     ///
     /// When there are more names or namespaces than the programs compare with.
     pub(super) fn configure(&self, config: &mut Config) {
-        config.netns = self.netns.unwrap_or(0);
-        let count = self.not_netns.len();
-        assert!(count <= MAX_NAMESPACES, "too many namespaces");
-        let mut devices = Devices {
-            not_netns_count: count as u32,
-            ..Devices::default()
+        let mut devices = Devices::default();
+        config.netns = self.netns.one().copied().unwrap_or(0);
+        let listed = match &self.netns {
+            Namespaces::AllBut(these) => &these[..],
+            Namespaces::Only(these) if these.len() > 1 => {
+                devices.netns_wanted = 1;
+                these
+            }
+            _ => &[],
         };
-        devices.not_netns[..count].copy_from_slice(&self.not_netns);
+        assert!(listed.len() <= MAX_NAMESPACES, "too many namespaces");
+        devices.netns_count = listed.len() as u32;
+        devices.netns[..listed.len()].copy_from_slice(listed);
         match &self.names {
             Names::Listed(names) => {
                 assert!(names.len() <= MAX_INTERFACES, "too many interfaces");

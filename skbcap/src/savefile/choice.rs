@@ -112,7 +112,7 @@ fn only_to_capture(cli: &Cli) -> Option<&'static str> {
         (!cli.interfaces.is_empty(), "-i"),
         (!cli.not_interfaces.is_empty(), "--not-interface"),
         (cli.time_limit.is_some(), "--time-limit"),
-        (cli.netns.is_some(), "--netns"),
+        (!cli.netns.is_empty(), "--netns"),
         (!cli.not_netns.is_empty(), "--not-netns"),
         (cli.hook != HookChoice::Auto, "--hook"),
         (cli.btf.is_some(), "--btf"),

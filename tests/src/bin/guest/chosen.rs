@@ -107,6 +107,15 @@ pub(crate) fn chosen_namespaces() -> Result<()> {
         (not(a), vec!["vb"]),
         (not(b), vec!["va"]),
         ("--not-netns self -i v[ab]".to_owned(), vec!["vb"]),
+        (
+            format!(
+                "--netns {} --netns {} -i v[ab]",
+                a.path().display(),
+                b.path().display()
+            ),
+            vec!["va", "vb"],
+        ),
+        ("--netns self --netns self -i v[ab]".to_owned(), vec!["va"]),
         // An exact name is compared elsewhere.
         ("--not-netns self -i vb -i va".to_owned(), vec!["vb"]),
     ];
