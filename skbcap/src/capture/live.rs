@@ -9,15 +9,13 @@ use std::{
 };
 
 use anyhow::Context;
-use rustix::{
-    event::{PollFd, PollFlags},
-    thread::CapabilitySet,
-};
+use rustix::event::{PollFd, PollFlags};
 use skbcap_common::{Hook, InterfaceDrops};
 
 use super::{
     expression, interfaces_text, located, open,
     pipeline::{End, Pipeline},
+    rights::give_up,
     say, senders, summarize,
     target::{
         Facts, check, cut_text, names, namespaces, namespaces_text, origin, place, untold, ways,
@@ -27,7 +25,7 @@ use super::{
 use crate::{
     clock::ClockWatch,
     command::{Held, Running},
-    config::{Config, LinkTypes},
+    config::Config,
     filter::FilterError,
     geometry,
     kernel::{
@@ -43,7 +41,6 @@ use crate::{
     order::Order,
     output::Origin,
     privilege::{self, User},
-    process::Field,
     recording::{Header, Recorder},
     signals::{Signal, Signals},
 };
@@ -337,31 +334,6 @@ fn wait_for(mut command: Running, signals: &mut Signals) -> anyhow::Result<ExitC
         }
     }
     Ok(command.wait())
-}
-
-/// Gives up what the capture doesn't need any more, and becomes `user`. Returns what is kept.
-fn give_up(config: &Config, kernel: &Kernel, user: Option<&User>) -> io::Result<CapabilitySet> {
-    let mut kept = CapabilitySet::empty();
-    // Files that are yet to come are made in directories that may be others', by whoever we are.
-    let may_come = config.rotate.is_asked_for() || config.link_types == LinkTypes::Split;
-    if may_come && user.is_none() {
-        kept |= CapabilitySet::DAC_OVERRIDE;
-    }
-    // Whose program is which, of other users' processes and of those with more capabilities.
-    if config.fields.has(Field::Exe) {
-        kept |= CapabilitySet::SYS_PTRACE;
-    }
-    // Whether the kernel tells what it missed to anybody who has the program is its version's.
-    if kernel.missed().is_some() {
-        let before = privilege::only(kept)?;
-        let still = kernel.missed().is_some();
-        privilege::only(before)?;
-        if !still {
-            kept |= CapabilitySet::BPF;
-        }
-    }
-    privilege::give_up(user, kept)?;
-    Ok(rustix::thread::capabilities(None)?.permitted)
 }
 
 /// Takes what is left after the programs are gone, and counts everything. Returns the drops by

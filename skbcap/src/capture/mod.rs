@@ -7,6 +7,7 @@ mod list;
 mod live;
 mod pipeline;
 mod replay;
+mod rights;
 mod senders;
 mod talkers;
 mod target;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use skbcap_common::{Hook, config::Layout, owner::Sockets, process::Tasks};
 
-use super::interfaces_text;
+use super::{interfaces_text, rights};
 use crate::{
     config::{Config, HookChoice, Interface, NetnsChoice, Sides},
     geometry,
@@ -104,27 +104,37 @@ pub(super) fn check(
     if preflight.refuse(HookChoice::Auto).is_err() || explored.is_err() {
         return Ok(ExitCode::FAILURE);
     }
-    let lowered = lowered(preflight, loader, own_types)?;
+    let (lowered, kept) = dry_run(preflight, loader, own_types)?;
     if lowered.is_empty() {
         writeln!(out, "who sent a frame is told by all that skbcap knows of")?;
     }
     for why in lowered {
         writeln!(out, "{why}")?;
     }
+    writeln!(out, "{kept}")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What can't be told of frames' senders on this machine, in words: the programs are loaded to find
-/// out.
-fn lowered(preflight: Preflight, loader: Loader, own_types: bool) -> anyhow::Result<Vec<String>> {
+/// What can't be told of frames' senders on this machine, and which capabilities a capture keeps, in
+/// words: the programs are loaded to find out, and not attached.
+fn dry_run(
+    preflight: Preflight,
+    loader: Loader,
+    own_types: bool,
+) -> anyhow::Result<(Vec<String>, String)> {
     /// Nothing is captured.
     const SNAPLEN: u32 = 256;
     let hook = preflight.hook(HookChoice::Auto)?;
     let net = hook == Hook::Kprobe && preflight.has_queue_tracepoint();
     let facts = Facts::of(preflight, own_types, Fields::default())?;
+    let mut lowered = Vec::new();
     let sockets = match &facts.sockets {
-        Ok(sockets) => *sockets,
-        Err(why) => return Ok(vec![untold(why)]),
+        Ok(sockets) => Some(*sockets),
+        // Loaded all the same, for the rest.
+        Err(why) => {
+            lowered.push(untold(why));
+            None
+        }
     };
     let (rings, spare) = (facts.online.len() as u32, u32::from(net));
     let buffer = geometry::default_buffer_bytes(rings, SNAPLEN, spare);
@@ -137,14 +147,16 @@ fn lowered(preflight: Preflight, loader: Loader, own_types: bool) -> anyhow::Res
         filter: None,
         senders: Wanted::default(),
         layout: facts.layout,
-        sockets: Some(sockets),
+        sockets,
         tasks: None,
         kfuncs: facts.kfuncs,
         words: facts.words(),
         online: facts.online.iter().copied().collect(),
     };
-    let (kernel, _maps) = load::Kernel::load(&options, loader, None)?;
-    Ok(kernel.unwatched())
+    let (mut kernel, _maps) = load::Kernel::load(&options, loader, None)?;
+    lowered.extend(kernel.unwatched());
+    let misses = kernel.unattached_misses(&facts.btf);
+    Ok((lowered, rights::kept_in_words(misses.as_ref())?))
 }
 
 /// Why no frame is said to be anybody's.

@@ -16,6 +16,9 @@ pub enum Capability {
     SysRawio = 17,
     /// Frame numbers in pagemap, other network namespaces; stands for `Bpf` and `Perfmon` too.
     SysAdmin = 21,
+    /// Lift the limit of locked memory (`RLIMIT_MEMLOCK`), under which maps and programs are before
+    /// Linux 5.11.
+    SysResource = 24,
     /// Addresses in kallsyms.
     Syslog = 34,
     /// Attach to the kernel's functions and read its memory. Minimum kernel: 5.8.
@@ -26,9 +29,10 @@ pub enum Capability {
 
 impl Capability {
     /// All of them, the most needed first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Bpf,
         Self::Perfmon,
+        Self::SysResource,
         Self::SysAdmin,
         Self::Syslog,
         Self::SysRawio,
@@ -42,6 +46,7 @@ impl Capability {
             Self::DacReadSearch => "CAP_DAC_READ_SEARCH",
             Self::SysRawio => "CAP_SYS_RAWIO",
             Self::SysAdmin => "CAP_SYS_ADMIN",
+            Self::SysResource => "CAP_SYS_RESOURCE",
             Self::Syslog => "CAP_SYSLOG",
             Self::Perfmon => "CAP_PERFMON",
             Self::Bpf => "CAP_BPF",

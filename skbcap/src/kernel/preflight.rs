@@ -11,6 +11,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use rustix::process::{Resource, getrlimit};
 use skbcap_common::Hook;
 use skbcap_common::config::Layout;
 
@@ -40,6 +41,10 @@ const XMIT_TYPEDEF: &str = "btf_trace_net_dev_start_xmit";
 /// The oldest kernel: its raw tracepoint programs can be run by hand.
 const OLDEST: (u32, u32) = (5, 10);
 
+/// The first kernel that counts maps and programs as their cgroup's memory, and no more as memory that
+/// a process has locked (`kernel/bpf/syscall.c`).
+const UNLOCKED: (u32, u32) = (5, 11);
+
 /// What this machine offers.
 pub struct Preflight {
     /// The kernel's release, as `uname -r` prints it.
@@ -54,6 +59,8 @@ pub struct Preflight {
     pub kprobes: bool,
     /// What this process may do.
     pub capabilities: io::Result<Capabilities>,
+    /// Whether it may lock any amount of memory (`RLIMIT_MEMLOCK`).
+    pub unlimited_memlock: bool,
     /// Whether its capabilities count: those of another user namespace don't.
     pub initial_user_namespace: bool,
     /// How far this process's monotonic clock is from the kernel's, by its time namespace, in
@@ -116,6 +123,7 @@ impl Preflight {
             symbols: Symbols::look_up(&names),
             kprobes: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
             capabilities: Capabilities::effective(),
+            unlimited_memlock: getrlimit(Resource::Memlock).current.is_none(),
             initial_user_namespace: initial_user_namespace(),
             time_namespace_offset: time_namespace_offset(
                 &fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default(),
@@ -206,9 +214,10 @@ impl Preflight {
 
     fn check_privilege(&self) -> Result<(), Refusal> {
         if let Ok(capabilities) = self.capabilities {
-            let needed = [Capability::Bpf, Capability::Perfmon];
-            let missing: Vec<Capability> = needed
-                .into_iter()
+            let missing: Vec<Capability> = self
+                .needed()
+                .iter()
+                .copied()
                 .filter(|&needed| !capabilities.allow(needed))
                 .collect();
             if !missing.is_empty() {
@@ -225,6 +234,21 @@ impl Preflight {
             return Err(Refusal::Lockdown);
         }
         Ok(())
+    }
+
+    /// The capabilities without which nothing works.
+    fn needed(&self) -> &'static [Capability] {
+        let is_limited =
+            version(&self.release).is_some_and(|it| it < UNLOCKED) && !self.unlimited_memlock;
+        if is_limited {
+            &[
+                Capability::Bpf,
+                Capability::Perfmon,
+                Capability::SysResource,
+            ]
+        } else {
+            &[Capability::Bpf, Capability::Perfmon]
+        }
     }
 
     /// Whether the kernel lists the function. Where its list can't be read, attaching will tell.

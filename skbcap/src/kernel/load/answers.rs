@@ -40,6 +40,17 @@ impl Kernel {
         self.misses.as_ref()?.count().ok()
     }
 
+    /// What would tell of misses, before anything is attached: whether the kernel answers does not
+    /// depend on that.
+    #[must_use]
+    pub fn unattached_misses(&mut self, btf: &Btf) -> Option<Misses> {
+        let first = self.program(self.parts[0]);
+        if matches!(first, Loaded::Kprobe(_)) && !missed::is_known(btf) {
+            return None;
+        }
+        Misses::of_program(&first.info().ok()?).ok()
+    }
+
     /// Whether the kernel copies frames by itself, and so needs no page bases: at a tracepoint, and
     /// with a kprobe for devices without egress tc and nft.
     #[must_use]

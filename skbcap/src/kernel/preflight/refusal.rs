@@ -22,8 +22,9 @@ pub enum Refusal {
     /// Capabilities are missing.
     #[error(
         "skbcap may not load programs into the kernel: {} missing; run it as root, or: \
-             sudo setcap cap_bpf,cap_perfmon,cap_sys_admin,cap_syslog+ep {}",
+             sudo setcap cap_bpf,cap_perfmon,{}cap_sys_admin,cap_syslog+ep {}",
         missing_text(missing),
+        if missing.contains(&Capability::SysResource) { "cap_sys_resource," } else { "" },
         executable()
     )]
     Capabilities {

@@ -165,6 +165,9 @@ impl Preflight {
         let does = |capability| match capability {
             Capability::Bpf => "needed: loads programs",
             Capability::Perfmon => "needed: attaches them and reads kernel memory",
+            Capability::SysResource => {
+                "before Linux 5.11: lifts the limit of locked memory (ulimit -l)"
+            }
             Capability::SysAdmin => "searches for the page bases; enters other namespaces",
             Capability::Syslog => "sees kallsyms' addresses",
             Capability::SysRawio => "reads /proc/kcore's headers",

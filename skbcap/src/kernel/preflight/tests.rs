@@ -17,6 +17,7 @@ fn machine() -> Preflight {
         symbols: Symbols::scan(text.as_bytes(), &[&[FUNCTION]]),
         kprobes: true,
         capabilities: Ok(Capabilities::of(&Capability::ALL)),
+        unlimited_memlock: false,
         initial_user_namespace: true,
         time_namespace_offset: (0, 0),
         lockdown: Lockdown::None,
@@ -94,6 +95,22 @@ fn missing_capabilities_are_named_with_the_command() {
         "{text}"
     );
     assert!(text.contains("sudo setcap cap_bpf,cap_perfmon,"), "{text}");
+    let old = Preflight {
+        release: "5.10.0-32-amd64".into(),
+        capabilities: Ok(Capabilities::of(&[Capability::Bpf, Capability::Perfmon])),
+        unlimited_memlock: false,
+        ..machine()
+    };
+    let text = old.refuse(HookChoice::Auto).unwrap_err().to_string();
+    assert!(
+        text.contains(": CAP_SYS_RESOURCE is missing;") && text.contains("cap_sys_resource,"),
+        "{text}"
+    );
+    let unlimited = Preflight {
+        unlimited_memlock: true,
+        ..old
+    };
+    assert_eq!(unlimited.hook(HookChoice::Auto), Ok(Hook::Kprobe));
     let half = Capabilities::of(&[Capability::Bpf, Capability::Syslog]);
     let text = Preflight {
         capabilities: Ok(half),

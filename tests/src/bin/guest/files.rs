@@ -25,7 +25,7 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Resu
 }
 
 /// A field of `/proc/PID/status`.
-fn status_of(program: &Program, field: &str) -> Result<String> {
+pub(crate) fn status_of(program: &Program, field: &str) -> Result<String> {
     let status = fs::read_to_string(format!("/proc/{}/status", program.child.id()))?;
     let mut lines = status.lines();
     let line = lines.find_map(|line| line.strip_prefix(field));
@@ -86,12 +86,17 @@ pub(crate) fn rotated_files() -> Result<()> {
 }
 
 /// `-Z`: once it listens it is somebody else, and may do nothing; its files are that user's. Without
-/// it, root keeps no capability. Either way the counts at the end are whole.
+/// it, root keeps no capability. Either way the counts at the end are whole. `--check` tells what will be
+/// kept.
 pub(crate) fn privileges() -> Result<()> {
     let pair = Pair::new("privileges")?;
     let dir = out("privileges");
     fs::create_dir(&dir)?;
     std::os::unix::fs::chown(&dir, Some(65534), None)?;
+    let check = pair.a.sh("skbcap --check")?;
+    let said = check.lines().find(|line| line.starts_with("kept while"));
+    let said = said.context("--check does not say what is kept")?;
+    println!("{said}");
     for hook in Hook::all() {
         for user in ["", "-Z nobody "] {
             let word = if user.is_empty() { "root" } else { "nobody" };
@@ -117,6 +122,10 @@ pub(crate) fn privileges() -> Result<()> {
             // CAP_BPF where this kernel counts for nobody else, CAP_DAC_OVERRIDE for root's files.
             let allowed = 1 << 39 | u64::from(uid == 0) << 1;
             ensure!(kept & !allowed == 0, "{kept:#x}");
+            if hook == Hook::all()[0] {
+                let keeps_bpf = kept & 1 << 39 != 0;
+                ensure!(said.contains("CAP_BPF (") == keeps_bpf, "{said}: {kept:#x}");
+            }
             ensure!(status_of(&skbcap, "NoNewPrivs")? == "1");
             pair.a.sh("traffic udp to=10.0.0.2:9 count=40")?;
             let status = skbcap.interrupt()?;

@@ -33,6 +33,7 @@ mod native;
 mod program;
 mod recordings;
 mod report;
+mod rootless;
 mod senders;
 mod shapes;
 mod share;
@@ -182,6 +183,7 @@ const TESTS: &[Test] = &[
     ("disk_full", "seconds=180 once", life::disk_full),
     ("rotated_files", "seconds=180 once", files::rotated_files),
     ("privileges", "seconds=180", files::privileges),
+    ("without_root", "seconds=180", rootless::without_root),
     ("second_signal", "seconds=180 once", life::second_signal),
     (
         "record_replay",
