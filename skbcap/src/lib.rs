@@ -30,6 +30,7 @@ pub mod process;
 pub mod read;
 pub mod recording;
 pub mod ring;
+pub mod sandbox;
 pub mod savefile;
 pub mod signals;
 pub mod sll2;

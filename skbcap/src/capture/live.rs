@@ -15,7 +15,7 @@ use skbcap_common::{Hook, InterfaceDrops};
 use super::{
     expression, interfaces_text, located, open,
     pipeline::{End, Pipeline},
-    rights::give_up,
+    rights::{give_up, sandbox},
     say, senders, summarize,
     target::{
         Facts, check, cut_text, names, namespaces, namespaces_text, origin, place, untold, ways,
@@ -39,9 +39,10 @@ use crate::{
         watch::Watched,
     },
     order::Order,
-    output::Origin,
+    output::{Origin, Sink},
     privilege::{self, User},
     recording::{Header, Recorder},
+    sandbox::Sandbox,
     signals::{Signal, Signals},
 };
 
@@ -217,8 +218,12 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let mut clock = ClockWatch::new().context("cannot watch the clock")?;
     let recorder = recorder(config, hook, &origin, clock.offset().offset_ns)?;
     let start_ns = monotonic_ns().saturating_add_signed(clock.offset().offset_ns);
-    let opened = || open(config, origin, config.snaplen, start_ns);
-    let sink = match &user {
+    let opened = || -> anyhow::Result<_> {
+        let sink = open(config, origin, config.snaplen, start_ns)?;
+        let sandbox = sandbox(config, sink.is_live())?;
+        Ok((sink, sandbox))
+    };
+    let (sink, sandbox) = match &user {
         Some(user) => user
             .act(opened)
             .with_context(|| format!("cannot become {}", user.name))??,
@@ -234,6 +239,12 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let terminal = File::open("/dev/tty").ok();
     let kept = give_up(config, &kernel, user.as_ref()).context("cannot give up privileges")?;
     debug(&|| format!("capabilities that are kept: {kept:?}"));
+    let confined = sandbox.map(Sandbox::enter).transpose();
+    let confined = confined.context("cannot enter the sandbox")?;
+    debug(&|| match &confined {
+        Some(confined) => confined.to_string(),
+        None => "no sandbox: it would hide what programs other processes run (--fields exe)".into(),
+    });
     if let Some(cut) = cut {
         say(format_args!("{cut}"));
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -32,6 +33,7 @@ use crate::{
     namespaces::Namespaces,
     output::Origin,
     process::Fields,
+    sandbox::Sandbox,
 };
 
 /// The namespaces to capture in, opened.
@@ -112,6 +114,10 @@ pub(super) fn check(
         writeln!(out, "{why}")?;
     }
     writeln!(out, "{kept}")?;
+    // Nothing is left to be done, and so nothing that it could be in the way of.
+    let confined = Sandbox::around::<&Path>(&[])?.enter();
+    let confined = confined.context("cannot enter the sandbox")?;
+    writeln!(out, "{confined}")?;
     Ok(ExitCode::SUCCESS)
 }
 

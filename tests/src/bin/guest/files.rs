@@ -34,7 +34,7 @@ pub(crate) fn status_of(program: &Program, field: &str) -> Result<String> {
 }
 
 /// The packets of these files, each of which adds up.
-fn payloads(files: &[PathBuf]) -> Result<Vec<u64>> {
+pub(crate) fn payloads(files: &[PathBuf]) -> Result<Vec<u64>> {
     let mut all = Vec::new();
     for file in files {
         verify(file)?;

@@ -34,6 +34,7 @@ mod program;
 mod recordings;
 mod report;
 mod rootless;
+mod sandbox;
 mod senders;
 mod shapes;
 mod share;
@@ -184,6 +185,13 @@ const TESTS: &[Test] = &[
     ("rotated_files", "seconds=180 once", files::rotated_files),
     ("privileges", "seconds=180", files::privileges),
     ("without_root", "seconds=180", rootless::without_root),
+    ("sandbox", "seconds=180", sandbox::sandbox),
+    (
+        "sandbox_directories",
+        "seconds=180",
+        sandbox::sandbox_directories,
+    ),
+    ("sandbox_command", "seconds=180", sandbox::sandbox_command),
     ("second_signal", "seconds=180 once", life::second_signal),
     (
         "record_replay",

@@ -10,7 +10,7 @@ mod cuts;
 mod devices;
 mod egress;
 mod judge;
-mod kernel;
+pub(crate) mod kernel;
 mod offloads;
 mod run;
 mod scene;
