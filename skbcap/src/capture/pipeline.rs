@@ -14,6 +14,7 @@ use crate::{
     clock::{Offset, Step, WallClock},
     decode::Frame,
     output::{AnySink, Outcome, Sink},
+    process::{Inquirer, News},
     recording::Recorder,
     stats::Stats,
 };
@@ -29,7 +30,9 @@ pub struct Pipeline {
     /// Times that the wall clock was set, and that no frame has come after yet.
     steps: VecDeque<Step>,
     /// What became known, and is younger than the last frame.
-    events: VecDeque<Event>,
+    events: VecDeque<News>,
+    /// Finds out the rest of it.
+    pub(super) inquirer: Inquirer,
     /// The last frame's time on the wall clock: no later one is dated before it.
     last_wall_ns: u64,
     count: Option<NonZeroU64>,
@@ -72,6 +75,7 @@ impl Pipeline {
             clock: WallClock::new(offset),
             steps: VecDeque::new(),
             events: VecDeque::new(),
+            inquirer: Inquirer::default(),
             last_wall_ns: 0,
             count,
             stats: Stats::default(),
@@ -141,8 +145,8 @@ impl Pipeline {
     /// Tells the output what became known before `time_ns`: addresses of sockets are used again, and so
     /// no sooner than that.
     fn take_events(&mut self, time_ns: u64) {
-        while let Some(event) = self.events.pop_front_if(|event| event.time_ns <= time_ns) {
-            self.sink.learn(Some(&event));
+        while let Some(news) = self.events.pop_front_if(|news| news.time_ns <= time_ns) {
+            self.sink.learn(Some(&news));
         }
     }
 
@@ -197,7 +201,7 @@ impl Pipeline {
         {
             self.sink.learn(Some(&oldest));
         }
-        self.events.push_back(*event);
+        self.events.push_back(self.inquirer.ask(event));
     }
 
     /// Passes on what was taken, to whoever waits for it (`always`: to a file, too).

@@ -2,10 +2,10 @@
 
 use std::io::{self, IsTerminal, Stderr, Stdout, Write};
 
-use skbcap_common::{InterfaceDrops, process::Event};
+use skbcap_common::InterfaceDrops;
 
 use super::{Lines, Outcome, Pcapng, Sink, Tee};
-use crate::{decode::Frame, stats::Stats};
+use crate::{decode::Frame, process::News, stats::Stats};
 
 /// Where lines go.
 #[derive(Debug)]
@@ -71,8 +71,8 @@ impl Sink for AnySink {
         each!(self, sink => sink.frame(frame, wall_ns))
     }
 
-    fn learn(&mut self, event: Option<&Event>) {
-        each!(self, sink => sink.learn(event));
+    fn learn(&mut self, news: Option<&News>) {
+        each!(self, sink => sink.learn(news));
     }
 
     fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {

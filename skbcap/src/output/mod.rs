@@ -18,7 +18,7 @@ mod wording;
 
 use std::io;
 
-use skbcap_common::{InterfaceDrops, process::Event};
+use skbcap_common::InterfaceDrops;
 
 pub use self::{
     any::{AnySink, Console},
@@ -27,7 +27,7 @@ pub use self::{
     pcapng::Pcapng,
     tee::Tee,
 };
-use crate::{decode::Frame, stats::Stats};
+use crate::{decode::Frame, process::News, stats::Stats};
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub trait Sink {
 
     /// Takes something that became known of a socket or a process before the next frame; `None`:
     /// something did not become known.
-    fn learn(&mut self, _event: Option<&Event>) {}
+    fn learn(&mut self, _news: Option<&News>) {}
 
     /// The wall clock was set, by so many nanoseconds; the frames from here on are dated by the
     /// new one.

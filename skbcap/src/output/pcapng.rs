@@ -6,7 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use skbcap_common::{InterfaceDrops, process::Event};
+use skbcap_common::InterfaceDrops;
 
 use super::capture_file::{CaptureFile, End};
 use super::form::Form;
@@ -22,7 +22,7 @@ use crate::{
     interface::{Interfaces, Key, Seen},
     link_type,
     pcapng::Packet,
-    process::Fields,
+    process::{Fields, News},
     stats::Stats,
 };
 
@@ -228,8 +228,8 @@ impl Sink for Pcapng {
         Ok(Outcome::Written)
     }
 
-    fn learn(&mut self, event: Option<&Event>) {
-        self.senders.learn(event);
+    fn learn(&mut self, news: Option<&News>) {
+        self.senders.learn(news);
     }
 
     fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {

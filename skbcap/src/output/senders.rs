@@ -1,13 +1,13 @@
 //! What is said about the last senders' frames, so that it is put into words once and not for each
 //! frame.
 
-use skbcap_common::{Flags, RecordHeader, process::Event};
+use skbcap_common::{Flags, RecordHeader};
 
 use crate::{
     annotation::Annotation,
     decode::Frame,
     pcapng::{PacketOptions, epb_flags},
-    process::{self, Fields, Known, Processes},
+    process::{self, Fields, Known, News, Processes},
 };
 
 /// `CHECKSUM_PARTIAL`: the checksum is filled in later (include/linux/skbuff.h).
@@ -73,15 +73,15 @@ impl Senders {
 
     /// Has more said of processes.
     pub(super) fn tell(&mut self, fields: Fields) {
-        self.more = (!fields.is_empty()).then(|| (fields, Box::default()));
+        self.more = (!fields.is_empty()).then(|| (fields, Box::new(Processes::default())));
     }
 
     /// Takes something that became known, or that something did not.
-    pub(super) fn learn(&mut self, event: Option<&Event>) {
+    pub(super) fn learn(&mut self, news: Option<&News>) {
         let Some((_, processes)) = &mut self.more else {
             return;
         };
-        if processes.learn(event) {
+        if processes.learn(news) {
             // Numbers of processes begin anew.
             self.places.fill(Place::default());
         }

@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use skbcap_common::{InterfaceDrops, process::Event};
+use skbcap_common::InterfaceDrops;
 
 use super::{Lines, Outcome, Pcapng, Sink};
-use crate::{decode::Frame, stats::Stats};
+use crate::{decode::Frame, process::News, stats::Stats};
 
 /// `-w FILE --print`.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ impl<W: Write> Sink for Tee<W> {
         Ok(outcome)
     }
 
-    fn learn(&mut self, event: Option<&Event>) {
-        self.file.learn(event);
+    fn learn(&mut self, news: Option<&News>) {
+        self.file.learn(news);
     }
 
     fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {

@@ -7,18 +7,16 @@
 //! from, where the words go.
 
 mod fields;
+mod news;
 mod program;
 
 pub(crate) use self::fields::append;
 pub use self::fields::{Field, Fields, UnknownField};
-pub(crate) use self::program::Programs;
+pub use self::news::{Inquirer, News};
 
-use std::collections::HashMap;
+use std::{collections::HashMap, rc::Rc};
 
-use skbcap_common::{
-    By, Flags, RecordHeader,
-    process::{EXE_LEN, Event, what},
-};
+use skbcap_common::{By, Flags, RecordHeader, process::what};
 
 /// Sockets and processes that are known at a time: behind these, all is forgotten and learnt anew.
 const MOST: usize = 1 << 18;
@@ -69,33 +67,28 @@ struct Life {
 pub struct Processes {
     /// The last two at each address: frames of the first may still come.
     sockets: HashMap<u64, [Option<Life>; 2]>,
-    processes: Vec<Process>,
-    numbers: HashMap<Process, u32>,
-    programs: Programs,
+    processes: Vec<Rc<Process>>,
+    numbers: HashMap<Rc<Process>, u32>,
 }
 
 impl Processes {
     /// Takes something that was told; `None`: something was not, and so all that is known may be
     /// over. Returns whether all was forgotten, and numbers of processes begin anew.
-    pub fn learn(&mut self, event: Option<&Event>) -> bool {
-        let is_over = event.is_none() || self.sockets.len() > MOST || self.processes.len() > MOST;
+    pub fn learn(&mut self, news: Option<&News>) -> bool {
+        let is_over = news.is_none() || self.sockets.len() > MOST || self.processes.len() > MOST;
         if is_over {
-            let programs = std::mem::take(&mut self.programs);
-            *self = Self {
-                programs,
-                ..Self::default()
-            };
+            *self = Self::default();
         }
-        if let Some(event) = event {
-            self.add(event);
+        if let Some(news) = news {
+            self.add(news);
         }
         is_over
     }
 
-    fn add(&mut self, event: &Event) {
-        let (time, socket) = (event.time_ns, event.socket);
-        if event.what == what::CLONED {
-            let parent = self.latest(event.listener);
+    fn add(&mut self, news: &News) {
+        let (time, socket) = (news.time_ns, news.socket);
+        let Some(process) = &news.process else {
+            let parent = self.latest(news.listener);
             let uses = parent.map_or_else(Vec::new, |life| life.uses.clone());
             self.begin(
                 socket,
@@ -106,9 +99,9 @@ impl Processes {
                 },
             );
             return;
-        }
-        let process = self.number(event);
-        if event.what == what::CREATED {
+        };
+        let process = self.number(process);
+        if news.what == what::CREATED {
             self.begin(
                 socket,
                 Life {
@@ -121,7 +114,7 @@ impl Processes {
         }
         let lives = self.sockets.entry(socket).or_default();
         let uses = &mut lives[0].get_or_insert_default().uses;
-        uses.retain(|&(_, other)| other != process || event.what == what::USED);
+        uses.retain(|&(_, other)| other != process || news.what == what::USED);
         if uses.len() >= USES {
             uses.remove(0);
         }
@@ -176,37 +169,15 @@ impl Processes {
         lives[0] = Some(life);
     }
 
-    fn number(&mut self, event: &Event) -> u32 {
-        let comm: [u8; 16] = zerocopy::transmute!(event.comm);
-        let process = Process {
-            tgid: event.tgid,
-            start_ns: event.start_ns,
-            uid: event.uid,
-            parent: event.parent,
-            netns: event.netns,
-            comm: until_nul(&comm).to_vec(),
-            exe: self.programs.path(event, exe(event)),
-        };
-        if let Some(&number) = self.numbers.get(&process) {
+    fn number(&mut self, process: &Rc<Process>) -> u32 {
+        if let Some(&number) = self.numbers.get(process) {
             return number;
         }
         let number = self.processes.len() as u32;
-        self.processes.push(process.clone());
-        self.numbers.insert(process, number);
+        self.processes.push(Rc::clone(process));
+        self.numbers.insert(Rc::clone(process), number);
         number
     }
-}
-
-/// The name of an event's program.
-fn exe(event: &Event) -> &[u8] {
-    let name = until_nul(&event.exe);
-    // One that fills all of its place may have been longer.
-    &name[..name.len().min(EXE_LEN - 1)]
-}
-
-fn until_nul(bytes: &[u8]) -> &[u8] {
-    let len = bytes.iter().position(|&byte| byte == 0);
-    &bytes[..len.unwrap_or(bytes.len())]
 }
 
 #[cfg(test)]

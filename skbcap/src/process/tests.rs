@@ -1,5 +1,7 @@
+use super::program::Programs;
 use super::*;
 use proptest::prelude::*;
+use skbcap_common::process::{EXE_LEN, Event};
 use zerocopy::FromZeros;
 
 const SOCKET: u64 = 0xffff_8880_0000_1000;
@@ -10,6 +12,10 @@ fn event(what: u32, time_ns: u64, tgid: u32, start_ns: u64) -> Event {
     (event.tgid, event.start_ns, event.uid) = (tgid, start_ns, tgid + 1000);
     event.comm = zerocopy::transmute!(*b"a=b c\0 leftover ");
     event
+}
+
+fn news(event: Event) -> News {
+    Inquirer::default().ask(&event)
 }
 
 fn frame(time_ns: u64, tgid: u32, by: By) -> RecordHeader {
@@ -29,12 +35,12 @@ fn said(processes: &Processes, header: &RecordHeader) -> String {
 #[test]
 fn a_passed_socket_has_an_owner_and_a_writer() {
     let mut processes = Processes::default();
-    processes.learn(Some(&event(what::CREATED, 10, 1, 5)));
+    processes.learn(Some(&news(event(what::CREATED, 10, 1, 5))));
     assert_eq!(
         said(&processes, &frame(11, 1, By::Socket)),
         " uid=1001 start=0.000000005"
     );
-    processes.learn(Some(&event(what::USED, 20, 2, 7)));
+    processes.learn(Some(&news(event(what::USED, 20, 2, 7))));
     assert_eq!(
         said(&processes, &frame(21, 2, By::Task)),
         r" owner=a\x3db\x20c/1 uid=1002 start=0.000000007"
@@ -52,8 +58,8 @@ fn a_passed_socket_has_an_owner_and_a_writer() {
 #[test]
 fn a_number_that_is_used_again_is_another_process() {
     let mut processes = Processes::default();
-    processes.learn(Some(&event(what::CREATED, 10, 1, 5)));
-    processes.learn(Some(&event(what::CREATED, 30, 1, 25)));
+    processes.learn(Some(&news(event(what::CREATED, 10, 1, 5))));
+    processes.learn(Some(&news(event(what::CREATED, 30, 1, 25))));
     // A frame that was sent before the second one was there, but comes to us behind it.
     assert_eq!(
         said(&processes, &frame(29, 1, By::Socket)),
@@ -64,10 +70,10 @@ fn a_number_that_is_used_again_is_another_process() {
         " uid=1001 start=0.000000025"
     );
     // A third, and the first is not known any more.
-    processes.learn(Some(&event(what::CREATED, 50, 1, 45)));
+    processes.learn(Some(&news(event(what::CREATED, 50, 1, 45))));
     assert_eq!(said(&processes, &frame(29, 1, By::Socket)), "");
     // The writer has the creator's number, and is not the creator.
-    processes.learn(Some(&event(what::USED, 60, 1, 55)));
+    processes.learn(Some(&news(event(what::USED, 60, 1, 55))));
     assert_eq!(
         said(&processes, &frame(61, 1, By::Task)),
         r" owner=a\x3db\x20c/1 uid=1001 start=0.000000055"
@@ -79,15 +85,15 @@ fn an_incoming_connection_is_the_listener_s_until_it_is_accepted() {
     let mut processes = Processes::default();
     let mut listening = event(what::CREATED, 10, 1, 5);
     listening.socket = 8;
-    processes.learn(Some(&listening));
+    processes.learn(Some(&news(listening)));
     let mut cloned = event(what::CLONED, 20, 0, 0);
     cloned.listener = 8;
-    processes.learn(Some(&cloned));
+    processes.learn(Some(&news(cloned)));
     assert_eq!(
         said(&processes, &frame(21, 1, By::Socket)),
         " uid=1001 start=0.000000005"
     );
-    processes.learn(Some(&event(what::CREATED, 30, 2, 7)));
+    processes.learn(Some(&news(event(what::CREATED, 30, 2, 7))));
     assert_eq!(
         said(&processes, &frame(31, 2, By::Socket)),
         " uid=1002 start=0.000000007"
@@ -97,7 +103,7 @@ fn an_incoming_connection_is_the_listener_s_until_it_is_accepted() {
 #[test]
 fn what_is_not_told_is_not_said() {
     let mut processes = Processes::default();
-    processes.learn(Some(&event(what::CREATED, 10, 1, 5)));
+    processes.learn(Some(&news(event(what::CREATED, 10, 1, 5))));
     let told = frame(11, 1, By::Socket);
     for header in [frame(9, 1, By::Socket), RecordHeader { socket: 0, ..told }] {
         assert_eq!(said(&processes, &header), "");
@@ -145,6 +151,31 @@ fn a_path_is_that_of_the_very_file() {
     assert_eq!(programs.path(&event, b"other"), b"other");
 }
 
+#[test]
+fn there_is_one_of_each_process_while_it_is_known() {
+    let mut inquirer = Inquirer::default();
+    let mut ask = |time_ns, tgid| {
+        let process = inquirer.ask(&event(what::USED, time_ns, tgid, 5)).process;
+        (process.unwrap(), inquirer.told.len())
+    };
+    let (first, _) = ask(10, 1);
+    let (other, _) = ask(11, 2);
+    let (again, told) = ask(12, 1);
+    assert!(Rc::ptr_eq(&first, &again) && !Rc::ptr_eq(&first, &other));
+    assert_eq!((told, Rc::strong_count(&first)), (2, 3));
+    // Many more, which nobody keeps, push out none that is kept, and are not kept either.
+    let most = (3..10_000).map(|tgid| ask(13, tgid).1).max().unwrap();
+    assert!(most < 32, "{most}");
+    assert!(Rc::ptr_eq(&first, &ask(14, 1).0) && Rc::ptr_eq(&other, &ask(14, 2).0));
+
+    let mut processes = Processes::default();
+    let before = Rc::strong_count(&first);
+    processes.learn(Some(&inquirer.ask(&event(what::CREATED, 15, 1, 5))));
+    let known = processes.of(&frame(16, 1, By::Socket)).sender.unwrap();
+    assert!(std::ptr::eq(processes.get(known), &*first));
+    assert_eq!(Rc::strong_count(&first), before + 2);
+}
+
 proptest! {
     /// Whatever is told: nothing is said of a process with another number.
     #[test]
@@ -157,7 +188,7 @@ proptest! {
         let mut times: Vec<u64> = events.iter().map(|event| event.1).collect();
         times.sort_unstable();
         for ((what, _, tgid, start), time) in events.into_iter().zip(times) {
-            processes.learn(Some(&event(what, time, tgid, start)));
+            processes.learn(Some(&news(event(what, time, tgid, start))));
         }
         let known = processes.of(&frame(time_ns, tgid, By::Socket));
         if let Some(sender) = known.sender {
