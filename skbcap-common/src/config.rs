@@ -48,6 +48,18 @@ pub struct Config {
     pub tasks: Tasks,
     /// Which devices are captured on, if it takes more than the names above.
     pub devices: Devices,
+    /// What is done with each frame besides: bits of [`extra`]. 0: nothing.
+    pub extras: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What a capture asks for beyond the frames: [`Config::extras`].
+pub mod extra {
+    /// Only some senders' frames are wanted: [`crate::sender::Senders`] is not all zero.
+    pub const SENDERS: u32 = 1 << 0;
+    /// A [`crate::CurrentTask`] at the end of each record.
+    pub const CURRENT: u32 = 1 << 1;
 }
 
 /// Numbers of types in the running kernel's BTF. All zero where there is no use for them: before
@@ -161,5 +173,5 @@ const _: () = {
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
     assert!(size_of::<Types>() == 24);
-    assert!(size_of::<Config>() == 688);
+    assert!(size_of::<Config>() == 696);
 };

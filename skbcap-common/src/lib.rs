@@ -23,7 +23,7 @@ pub use config::Config;
 pub use control::{Control, InterfaceDrops};
 pub use peek::Peek;
 pub use position::Position;
-pub use record::{By, Context, Flags, Hook, RecordHeader};
+pub use record::{By, Context, CurrentTask, Flags, Hook, RecordHeader};
 
 /// The version of every layout in this crate, written into each record and checked by the loader.
 pub const VERSION: u8 = 1;

@@ -1,7 +1,8 @@
 //! A record: what the kernel side writes into a ring for each frame.
 //!
-//! A record is a [`RecordHeader`], the captured bytes, and padding to [`ALIGNMENT`]. It is written
-//! in place, in full, before the ring's head moves past it.
+//! A record is a [`RecordHeader`], the captured bytes, padding to [`ALIGNMENT`], and where
+//! [`Flags::CURRENT`] says so a [`CurrentTask`]. It is written in place, in full, before the ring's head
+//! moves past it.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -103,6 +104,9 @@ impl Flags {
     /// The same of the last frame of this frame's socket that passed there.
     pub const NOTED_SOCKET: Self = Self(1 << 8);
 
+    /// A [`CurrentTask`] stands at the record's end.
+    pub const CURRENT: Self = Self(1 << 12);
+
     /// The lowest of three bits that hold a [`By`].
     const BY_SHIFT: u32 = 9;
 
@@ -154,7 +158,8 @@ impl Flags {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RecordHeader {
-    /// Bytes of the whole record: header, data and padding; a multiple of [`ALIGNMENT`].
+    /// Bytes of the whole record: header, data, padding, and a [`CurrentTask`] if there is one; a
+    /// multiple of [`ALIGNMENT`].
     pub record_len: u32,
     /// [`crate::VERSION`].
     pub version: u8,
@@ -240,7 +245,27 @@ const _: () = {
 /// Bytes of a record's header.
 pub const HEADER_LEN: u32 = size_of::<RecordHeader>() as u32;
 
-/// Bytes of the record that holds `captured_len` bytes of a frame.
+/// The task that was current when the hook was entered, whoever sent the frame: not an answer to that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct CurrentTask {
+    /// Its process (tgid in the initial pid namespace); 0: the idle task.
+    pub tgid: u32,
+    /// Its thread.
+    pub pid: u32,
+    /// Its name, ended by a NUL byte; what stands behind it means nothing.
+    pub comm: [u8; 16],
+}
+
+/// Bytes of a [`CurrentTask`].
+pub const CURRENT_LEN: u32 = size_of::<CurrentTask>() as u32;
+
+const _: () = {
+    assert!(CURRENT_LEN == 24 && CURRENT_LEN.is_multiple_of(ALIGNMENT));
+    assert!(core::mem::offset_of!(CurrentTask, comm) == 8);
+};
+
+/// Bytes of the record, but for a [`CurrentTask`], that holds `captured_len` bytes of a frame.
 #[must_use]
 pub const fn record_len(captured_len: u32) -> u32 {
     (HEADER_LEN + captured_len).next_multiple_of(ALIGNMENT)

@@ -12,10 +12,11 @@ use aya_ebpf::{
 use core::ptr::{read_volatile, write_volatile};
 use skbcap_common::{
     Control, Flags, Hook, Position, RecordHeader, VERSION,
+    config::extra,
     control::{
         INTERFACE_DROPS, INTERFACE_DROPS_PROBES, InterfaceDropsTable, NO_RING, interface_drops_slot,
     },
-    record::{HEADER_LEN, record_len},
+    record::{ALIGNMENT, CURRENT_LEN, HEADER_LEN, record_len},
 };
 
 use crate::{
@@ -229,18 +230,24 @@ unsafe fn take_marked<S: Source>(
         let copied = copy::copy::<S>(to, &skb, shared_info, &plan, control, &bounds, || {
             walk::skbcap_follow(index, segment, offset)
         });
-        let record_len = record_len(copied.len as u32);
+        let mut record_len = record_len(copied.len as u32);
+        let mut flags = copied.flags;
+        let extras = config!(extras);
+        if extras & extra::CURRENT != 0 {
+            put_current::<S>(header, record_len);
+            record_len += CURRENT_LEN;
+            flags = flags.union(Flags::CURRENT);
+        }
         (*header).record_len = record_len;
         (*header).captured_len = copied.len as u32;
         // Behind the copy: 5.10 would follow it anew for each way out of these two.
-        let found = if sender::matters() {
+        let found = if extras & extra::SENDERS != 0 {
             sender::copy_claim(header, index)
         } else {
             claim::<S>(header, hook, &skb, control)
         };
         (*header).dropped = interface_drops(index, control, &device);
-        (*header).flags = read_volatile(&raw const (*header).flags) | copied.flags.0 | found.0;
-        let flags = copied.flags;
+        (*header).flags = read_volatile(&raw const (*header).flags) | flags.0 | found.0;
         add(&raw mut (*control).captured, 1);
         if flags.is_cut_short() {
             add(&raw mut (*control).cut_short, 1);
@@ -249,6 +256,24 @@ unsafe fn take_marked<S: Source>(
         let next = head.after(record_len, config!(segment_len));
         write_volatile(&raw mut (*control).head, next.0);
         time_ns
+    }
+}
+
+/// Puts behind a frame's bytes what is current.
+///
+/// # Safety
+///
+/// `header` points to a record in a segment, `record_len` bytes of which are written.
+#[inline(always)]
+unsafe fn put_current<S: Source>(header: *mut RecordHeader, record_len: u32) {
+    let most = u64::from(HEADER_LEN + ALIGNMENT) + u64::from(config!(snaplen));
+    // It never is more: the verifier wants to see it. No way out, behind which 5.10 would follow the
+    // rest of the program once more.
+    let end = opaque(record_len.into()).min(most);
+    // SAFETY: the slack behind a segment holds a header, a snapshot length and this.
+    unsafe {
+        let to = header.cast::<u8>().add(end as usize);
+        identity::write_current_task::<S>(to.cast());
     }
 }
 
@@ -293,7 +318,8 @@ unsafe fn reserve(head: Position, plan: &Plan, control: *mut Control) -> Option<
             add(&raw mut (*control).dropped_no_ring, 1);
             return None;
         }
-        if !head.has_room(record_len(plan.want as u32), tail, segments) {
+        // What may stand behind the bytes has its room in any case: to ask would cost more.
+        if !head.has_room(record_len(plan.want as u32) + CURRENT_LEN, tail, segments) {
             add(&raw mut (*control).dropped_ring_full, 1);
             return None;
         }

@@ -1,7 +1,7 @@
 //! Who is running on this CPU, and in which context: facts, not yet an answer to who sent it.
 
 use aya_ebpf::helpers::generated::bpf_get_current_pid_tgid;
-use skbcap_common::{Context, RecordHeader};
+use skbcap_common::{Context, CurrentTask, RecordHeader};
 
 use crate::source::Source;
 
@@ -26,6 +26,23 @@ pub(crate) unsafe fn write_current<S: Source>(header: *mut RecordHeader) {
         (&raw mut (*header).tgid).cast::<u64>().write(ids);
         // The bytes behind the NUL are not cleared.
         (&raw mut (*header).comm).cast::<[u64; 2]>().write(comm);
+    }
+}
+
+/// Writes the same by itself.
+///
+/// # Safety
+///
+/// `to` can be written to.
+#[inline(always)]
+pub(crate) unsafe fn write_current_task<S: Source>(to: *mut CurrentTask) {
+    let Current { ids, comm } = S::current();
+    // SAFETY: the caller's promise; the ids are the first two words, and a name is four.
+    unsafe {
+        (&raw mut (*to).tgid).cast::<u64>().write_unaligned(ids);
+        (&raw mut (*to).comm)
+            .cast::<[u64; 2]>()
+            .write_unaligned(comm);
     }
 }
 

@@ -167,7 +167,8 @@ pub struct Cli {
     pub numeric: u8,
 
     /// Say more of each frame's process in its comment: owner (who created the socket, if not the
-    /// sender), exe, uid, start, parent, netns, with commas between; or all
+    /// sender), exe, uid, start, parent, netns, current (the task that was running, whoever sent),
+    /// with commas between; or all
     #[arg(long, value_name = "LIST", help_heading = OUTPUT)]
     pub fields: Option<String>,
 

@@ -4,7 +4,7 @@
 
 use skbcap_common::{
     owner::WRITERS,
-    record::{self, By, Context, Flags, Hook, RecordHeader},
+    record::{self, By, CURRENT_LEN, Context, CurrentTask, Flags, Hook, RecordHeader},
 };
 use zerocopy::FromBytes;
 
@@ -15,6 +15,8 @@ pub struct Frame<'ring> {
     pub header: &'ring RecordHeader,
     /// The frame's bytes, from the link-layer header on: `captured_len` of them.
     pub data: &'ring [u8],
+    /// The task that was current, where that was asked for.
+    pub current: Option<&'ring CurrentTask>,
 }
 
 /// Why bytes are not a record. Never seen in a ring that our own program wrote.
@@ -78,9 +80,11 @@ impl<'ring> Frame<'ring> {
             len,
             ..
         } = *header;
+        let has_current = Flags(header.flags).contains(Flags::CURRENT);
+        let behind = u32::from(has_current) * CURRENT_LEN;
         if captured_len > skbcap_common::MAX_SNAPLEN
             || captured_len > len
-            || record_len != record::record_len(captured_len)
+            || record_len != record::record_len(captured_len) + behind
         {
             return Err(DecodeError::Lengths {
                 record_len,
@@ -97,9 +101,12 @@ impl<'ring> Frame<'ring> {
         if Hook::from_byte(header.hook).is_none() {
             return Err(DecodeError::Hook { found: header.hook });
         }
+        let current = bytes.get((record_len - behind) as usize..record_len as usize);
+        let current = current.filter(|_| has_current);
         Ok(Self {
             header,
             data: &rest[..captured_len as usize],
+            current: current.and_then(|bytes| CurrentTask::ref_from_bytes(bytes).ok()),
         })
     }
 
@@ -110,6 +117,12 @@ impl<'ring> Frame<'ring> {
             return b"";
         }
         until_nul(&self.header.comm)
+    }
+
+    /// The name of a task, without the NUL byte.
+    #[must_use]
+    pub fn name(task: &CurrentTask) -> &[u8] {
+        until_nul(&task.comm)
     }
 
     /// Who sent the frame; `None` in recordings that don't tell.
@@ -216,6 +229,32 @@ mod tests {
         assert_eq!(frame.comm(), b"curl");
         assert_eq!(frame.hook(), Hook::Kprobe);
         assert_eq!(frame.context(), Context::Unknown);
+    }
+
+    #[test]
+    fn what_was_current_stands_behind_the_bytes() {
+        let current = CurrentTask {
+            tgid: 7,
+            pid: 8,
+            comm: *b"sshd\0 leftover  \0"[..16].as_array().unwrap(),
+        };
+        for captured_len in [0, 61, 64] {
+            let mut bytes = record(captured_len);
+            let record_len = bytes.len() as u32 + CURRENT_LEN;
+            bytes[..4].copy_from_slice(&record_len.to_le_bytes());
+            bytes[24..28].copy_from_slice(&Flags::CURRENT.0.to_le_bytes());
+            bytes.extend(current.as_bytes());
+            let words = aligned(&bytes);
+            let frame = Frame::decode(words.as_bytes()).unwrap();
+            assert_eq!(frame.data, vec![0xaa; captured_len as usize]);
+            assert_eq!(frame.current, Some(&current));
+            assert_eq!(Frame::name(frame.current.unwrap()), b"sshd");
+            // Its length says that there is none.
+            bytes[24] = 0;
+            bytes[25] = 0;
+            let words = aligned(&bytes);
+            assert!(Frame::decode(words.as_bytes()).is_err());
+        }
     }
 
     #[test]

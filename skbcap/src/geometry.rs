@@ -2,7 +2,7 @@
 //!
 //! Arithmetic only: knows the record layout and the bounds of map values, and nothing of maps.
 
-use skbcap_common::record::{self, HEADER_LEN};
+use skbcap_common::record::{self, CURRENT_LEN, HEADER_LEN};
 
 /// The most bytes of one map value that Linux 5.10 takes; later kernels take more.
 ///
@@ -148,9 +148,9 @@ fn value_len(ring_bytes: u64, segments: u64) -> u32 {
 
 /// Bytes behind a segment: a record that begins below the segment's end, and one chunk more,
 /// because the verifier bounds the bytes copied so far and the next chunk each for itself and
-/// can't relate the two.
+/// can't relate the two. In the chunk's place a current task may stand, which follows the bytes.
 fn slack_len(snaplen: u32) -> u32 {
-    (HEADER_LEN + snaplen + chunk_len(snaplen) + record::ALIGNMENT)
+    (HEADER_LEN + snaplen + chunk_len(snaplen).max(CURRENT_LEN) + record::ALIGNMENT)
         .next_multiple_of(record::ALIGNMENT)
 }
 
@@ -240,6 +240,7 @@ mod tests {
                 prop_assert!(
                     geometry.slack_len >= HEADER_LEN + snaplen + geometry.chunk_len
                 );
+                prop_assert!(geometry.slack_len >= record::record_len(snaplen) + CURRENT_LEN);
             } else {
                 prop_assert!(buffer < least_bytes(rings, snaplen) * u64::from(1 + spare));
             }

@@ -6,7 +6,7 @@
 //! | kind | contents |
 //! |---|---|
 //! | 1 origin | hook (1), snapshot length (4), wall clock less monotonic clock in ns (8), then hardware, operating system and program as lines |
-//! | 2 record | ring (4), zero (4), a record as it lay in the ring |
+//! | 2 record | ring (4), zero (4), a record as it lay in the ring, without padding at its end |
 //! | 3 clock | from when on, monotonic (8), wall clock less monotonic clock (8), both in ns |
 //! | 4 counters | the counters of all rings together, in the order of [`Counters`] (8 each) |
 //! | 5 drops | network namespace (4), ifindex (4), frames dropped (8) |
@@ -19,7 +19,10 @@ mod tests;
 
 use std::io::{self, Write};
 
-use skbcap_common::{Hook, InterfaceDrops, RecordHeader, record::HEADER_LEN};
+use skbcap_common::{
+    CurrentTask, Flags, Hook, InterfaceDrops, RecordHeader,
+    record::{CURRENT_LEN, HEADER_LEN, record_len},
+};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
@@ -101,7 +104,13 @@ impl<W: Write> Recorder<W> {
     /// What the output says.
     pub fn record(&mut self, ring: u32, frame: &Frame<'_>) -> io::Result<()> {
         let head = [ring.to_le_bytes(), [0; 4]].concat();
-        self.chunk(RECORD, &[&head, frame.header.as_bytes(), frame.data])
+        let (header, data) = (frame.header.as_bytes(), frame.data);
+        let Some(current) = frame.current else {
+            return self.chunk(RECORD, &[&head, header, data]);
+        };
+        let padding = &[0; 8][..data.len().next_multiple_of(8) - data.len()];
+        let current = current.as_bytes();
+        self.chunk(RECORD, &[&head, header, data, padding, current])
     }
 
     /// Adds that the wall clock was set.
@@ -185,7 +194,7 @@ impl Recording {
         let mut steps: Vec<Step> = Vec::new();
         let mut counters = Counters::default();
         let mut drops = Vec::new();
-        let mut records: Vec<Vec<(RecordHeader, &[u8])>> = Vec::new();
+        let mut records: Vec<Vec<Record<'_>>> = Vec::new();
         let mut at = 8;
         while at < bytes.len() {
             let cut = || problem(at, "the file ends in the middle of a chunk".into());
@@ -205,14 +214,14 @@ impl Recording {
                     }
                     let (header, data) =
                         RecordHeader::read_from_prefix(&body[8..]).map_err(|_| short())?;
-                    if header.captured_len as usize != data.len() {
+                    let (data, current) = split(&header, data).ok_or_else(|| {
                         let error = DecodeError::Short {
                             needed: u64::from(HEADER_LEN) + u64::from(header.captured_len),
                             available: body.len() as u64 - 8,
                         };
-                        return Err(problem(at, error.to_string()));
-                    }
-                    records[ring].push((header, data));
+                        problem(at, error.to_string())
+                    })?;
+                    records[ring].push((header, data, current));
                 }
                 CLOCK => {
                     let (from, offset) = body.split_at_checked(8).ok_or_else(short)?;
@@ -258,18 +267,32 @@ impl Recording {
     }
 }
 
+/// A record that was read: the frame's bytes, and what was current.
+type Record<'a> = (RecordHeader, &'a [u8], Option<CurrentTask>);
+
+/// What follows a header, in its two parts.
+fn split<'a>(header: &RecordHeader, rest: &'a [u8]) -> Option<(&'a [u8], Option<CurrentTask>)> {
+    let len = header.captured_len as usize;
+    if !Flags(header.flags).contains(Flags::CURRENT) {
+        return (rest.len() == len).then_some((rest, None));
+    }
+    let (data, current) = rest.split_at_checked(len.next_multiple_of(8))?;
+    let current = CurrentTask::read_from_bytes(current).ok()?;
+    Some((&data[..len], Some(current)))
+}
+
 /// A ring that holds all of `records`.
-fn load(records: &[(RecordHeader, &[u8])]) -> OwnedMemory {
+fn load(records: &[Record<'_>]) -> OwnedMemory {
     let longest = records
         .iter()
-        .map(|(_, data)| data.len())
+        .map(|(_, data, _)| data.len())
         .max()
         .unwrap_or(0) as u32;
-    let slack_len = (HEADER_LEN + longest + 8).next_multiple_of(8);
+    let slack_len = record_len(longest) + CURRENT_LEN;
     let segment_len = slack_len.next_multiple_of(1 << 12);
     let bytes: u64 = records
         .iter()
-        .map(|(_, data)| u64::from(HEADER_LEN) + data.len() as u64 + 8)
+        .map(|(_, data, _)| u64::from(record_len(data.len() as u32) + CURRENT_LEN))
         .sum();
     let memory = OwnedMemory::new(Geometry {
         segment_len,
@@ -280,9 +303,9 @@ fn load(records: &[(RecordHeader, &[u8])]) -> OwnedMemory {
         chunk_len: longest,
     });
     let mut writer = Writer::new(memory.as_memory());
-    for (header, data) in records {
+    for (header, data, current) in records {
         assert!(
-            writer.put(header, data),
+            writer.put(header, data, current.as_ref()),
             "a ring made to hold all of its records"
         );
     }

@@ -158,6 +158,7 @@ mod tests {
         let frame = Frame {
             header: &header,
             data,
+            current: None,
         };
         let mut out = vec![9; 3];
         let len = encode(&mut out, &frame, snaplen);

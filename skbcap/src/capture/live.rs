@@ -41,6 +41,7 @@ use crate::{
     order::Order,
     output::{Origin, Sink},
     privilege::{self, User},
+    process::Field,
     recording::{Header, Recorder},
     sandbox::Sandbox,
     signals::{Signal, Signals},
@@ -147,6 +148,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             .as_ref()
             .and_then(|tasks| tasks.as_ref().ok())
             .copied(),
+        current: config.fields.has(Field::Current),
         kfuncs: facts.kfuncs,
         words: facts.words(),
         online: facts.online.iter().copied().collect(),

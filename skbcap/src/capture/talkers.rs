@@ -63,6 +63,7 @@ mod tests {
                 talkers.see(&Frame {
                     header: &header,
                     data: &[],
+                    current: None,
                 });
             }
         };

@@ -155,6 +155,7 @@ fn dry_run(
         layout: facts.layout,
         sockets,
         tasks: None,
+        current: false,
         kfuncs: facts.kfuncs,
         words: facts.words(),
         online: facts.online.iter().copied().collect(),
@@ -211,7 +212,7 @@ impl Facts {
             None
         };
         let sockets = sockets::sockets(&btf);
-        let tasks = (!fields.is_empty()).then(|| tasks::tasks(&btf));
+        let tasks = fields.is_told().then(|| tasks::tasks(&btf));
         Ok(Self {
             btf,
             layout,

@@ -117,7 +117,7 @@ impl Watch<'_> {
                 }
             };
             // `None` is no end, and more than any. Nobody rings for what is told; it has room for a while.
-            let told = (!self.config.fields.is_empty()).then_some(TOLD_NAP);
+            let told = self.config.fields.is_told().then_some(TOLD_NAP);
             let nap = [nap, until(self.end), told].into_iter().flatten().min();
             let command = self.command.as_deref();
             wait(self.kernel, self.clock, self.signals, command, nap)?;

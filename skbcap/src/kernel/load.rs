@@ -15,7 +15,7 @@ use aya::{
 };
 use skbcap_common::{
     Config, Hook,
-    config::{Layout, Types},
+    config::{Layout, Types, extra},
     devices::Devices,
     head,
     note::NOTES,
@@ -68,6 +68,8 @@ pub struct Options {
     pub sockets: Option<Sockets>,
     /// Where things lie in its tasks, if more is to be told of processes; only with `sockets`.
     pub tasks: Option<Tasks>,
+    /// Whether each record holds what was current.
+    pub current: bool,
     /// The kernel's functions for programs, where it has them.
     pub kfuncs: Option<Kfuncs>,
     /// For each possible CPU, where it keeps the words that the programs look at.
@@ -398,7 +400,16 @@ fn config(options: &Options) -> Config {
         sockets: options.sockets.unwrap_or_default(),
         senders: options.senders.config(),
         tasks: options.tasks.unwrap_or_default(),
+        extras: extras(options),
+        reserved: 0,
     };
     options.devices.configure(&mut config);
     config
+}
+
+/// What the programs do with each frame besides.
+fn extras(options: &Options) -> u32 {
+    let senders = u32::from(options.senders.is_any()) * extra::SENDERS;
+    let current = u32::from(options.current) * extra::CURRENT;
+    senders | current
 }

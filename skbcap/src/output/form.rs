@@ -142,6 +142,7 @@ mod tests {
         let frame = Frame {
             header: &header,
             data: &data,
+            current: None,
         };
         let mut form = Form::new(LinkTypes::Mixed, 50);
         let (bytes, len) = form.bytes(&frame, LinkType::NETLINK);

@@ -1,7 +1,7 @@
 //! What is said about the last senders' frames, so that it is put into words once and not for each
 //! frame.
 
-use skbcap_common::{Flags, RecordHeader};
+use skbcap_common::{CurrentTask, Flags, RecordHeader};
 
 use crate::{
     annotation::Annotation,
@@ -34,6 +34,8 @@ struct Place {
     options: PacketOptions,
     /// What was known besides.
     known: Known,
+    /// What was current, where that is told.
+    current: Option<CurrentTask>,
 }
 
 /// All of a record that the options are made of.
@@ -96,7 +98,8 @@ impl Senders {
         // An empty place's key is no record's: none is of version 0.
         let mut is_same = place.key == key;
         if let Some((_, processes)) = &self.more {
-            is_same &= place.known == processes.of(frame.header);
+            is_same &= place.known == processes.of(frame.header)
+                && place.current.as_ref() == frame.current;
         }
         if !is_same {
             self.put(number, key, frame);
@@ -111,7 +114,7 @@ impl Senders {
         let mut known = Known::default();
         if let Some((fields, processes)) = &self.more {
             known = processes.of(frame.header);
-            process::append(&mut self.comment, *fields, known, processes);
+            process::append(&mut self.comment, *fields, frame.current, known, processes);
         }
         let process = Some((header.tgid, header.pid));
         let options = PacketOptions::new(&self.comment, flags(header), process)
@@ -120,6 +123,7 @@ impl Senders {
             key,
             options,
             known,
+            current: frame.current.copied(),
         };
     }
 }
@@ -192,7 +196,7 @@ mod tests {
                 header.hook = hook;
                 header.flags = cut << 2 | noted << 7 | Flags::HAS_SOCKET.0;
                 (header.ip_summed, header.gso_size) = (ip_summed, gso_size);
-                let frame = Frame { header: &header, data: &[] };
+                let frame = Frame { header: &header, data: &[], current: None };
                 let known = senders.options(&frame).clone();
                 let mut first = Senders::new();
                 prop_assert_eq!(&known, first.options(&frame));

@@ -120,6 +120,7 @@ mod tests {
         let frame = Frame {
             header: &header,
             data: &[0x45; 60],
+            current: None,
         };
         // Lines are printed when there are some thousand bytes of them.
         let taken = (0..1000)

@@ -26,7 +26,11 @@ fn header(len: usize) -> RecordHeader {
 
 fn line(header: &RecordHeader, data: &[u8], link_type: u16) -> String {
     let mut out = Vec::new();
-    let frame = Frame { header, data };
+    let frame = Frame {
+        header,
+        data,
+        current: None,
+    };
     let line = Line::of(&frame, LinkType(link_type), 43_200_123_456_789);
     let mut printer = Printer::in_zone(Style::default(), TimeZone::UTC);
     printer.write(&mut out, &line).unwrap();
@@ -161,6 +165,7 @@ fn an_object_for_each_frame() {
     let frame = Frame {
         header: &header,
         data: &ntp(),
+        current: None,
     };
     let line = Line::of(&frame, LinkType(ETHERNET), 1_700_000_000_000_000_001);
     let mut out = Vec::new();
@@ -429,7 +434,7 @@ proptest! {
         let mut printer = Printer::in_zone(style, TimeZone::UTC);
         let mut out = Vec::new();
         let header = header(data.len());
-        let frame = Frame { header: &header, data: &data };
+        let frame = Frame { header: &header, data: &data, current: None };
         for time_ns in [time_ns, 0, u64::MAX] {
             printer.write(&mut out, &Line::of(&frame, LinkType(link_type), time_ns)).unwrap();
         }

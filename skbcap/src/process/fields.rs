@@ -3,7 +3,10 @@
 use std::fmt::Write;
 use std::str::FromStr;
 
+use skbcap_common::CurrentTask;
+
 use super::{Known, Process, Processes};
+use crate::decode::Frame;
 use crate::escape::escape_into;
 
 /// Bytes that end a value, or part two in one.
@@ -27,17 +30,20 @@ pub enum Field {
     Parent,
     /// Its network namespace.
     Netns,
+    /// Not the sender: the task that was current at the hook.
+    Current,
 }
 
 impl Field {
     /// All, in the order in which they are said.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Owner,
         Self::Exe,
         Self::Uid,
         Self::Start,
         Self::Parent,
         Self::Netns,
+        Self::Current,
     ];
 
     /// As it is asked for, and its key in a comment.
@@ -50,17 +56,18 @@ impl Field {
             Self::Start => "start",
             Self::Parent => "parent",
             Self::Netns => "netns",
+            Self::Current => "current",
         }
     }
 }
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fields(u8);
+pub struct Fields(u16);
 
 /// A word that is no field's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no field: there are owner, exe, uid, start, parent, netns, and all")]
+#[error("{0:?} is no field: there are owner, exe, uid, start, parent, netns, current, and all")]
 pub struct UnknownField(String);
 
 impl Fields {
@@ -70,10 +77,16 @@ impl Fields {
         self.0 == 0
     }
 
+    /// Whether anything was asked for that the kernel side tells of processes, and not with each frame.
+    #[must_use]
+    pub fn is_told(self) -> bool {
+        self.0 & !(1 << Field::Current as u16) != 0
+    }
+
     /// Whether a field was asked for.
     #[must_use]
     pub fn has(self, field: Field) -> bool {
-        self.0 & (1 << field as u8) != 0
+        self.0 & (1 << field as u16) != 0
     }
 }
 
@@ -87,7 +100,7 @@ impl FromStr for Fields {
             let found = Field::ALL
                 .iter()
                 .filter(|field| word == "all" || field.word() == word);
-            let bits = found.fold(0, |bits, &field| bits | 1 << field as u8);
+            let bits = found.fold(0, |bits, &field| bits | 1 << field as u16);
             if bits == 0 {
                 return Err(UnknownField(word.to_owned()));
             }
@@ -97,17 +110,36 @@ impl FromStr for Fields {
     }
 }
 
-/// Puts behind a frame's comment what was asked for and is known.
-pub(crate) fn append(line: &mut String, fields: Fields, known: Known, processes: &Processes) {
+/// Puts behind what is said of a frame what was asked for and is known.
+pub(crate) fn append(
+    line: &mut String,
+    fields: Fields,
+    current: Option<&CurrentTask>,
+    known: Known,
+    processes: &Processes,
+) {
     for field in Field::ALL.into_iter().filter(|&field| fields.has(field)) {
         let process = match field {
             Field::Owner => known.owner,
+            Field::Current => {
+                if let Some(current) = current {
+                    append_current(line, current);
+                }
+                None
+            }
             _ => known.sender,
         };
         if let Some(number) = process {
             append_one(line, field, processes.get(number));
         }
     }
+}
+
+fn append_current(line: &mut String, current: &CurrentTask) {
+    // Writing to a String can't fail.
+    let _ = write!(line, " {}=", Field::Current.word());
+    escape_into(line, Frame::name(current), SPECIAL);
+    let _ = write!(line, "/{}/{}", current.pid, current.tgid);
 }
 
 fn append_one(line: &mut String, field: Field, process: &Process) {
@@ -135,5 +167,6 @@ fn append_one(line: &mut String, field: Field, process: &Process) {
         }
         Field::Parent => write!(line, "{}", process.parent),
         Field::Netns => write!(line, "{}", process.netns),
+        Field::Current => Ok(()),
     };
 }

@@ -28,7 +28,7 @@ fn frame(time_ns: u64, tgid: u32, by: By) -> RecordHeader {
 fn said(processes: &Processes, header: &RecordHeader) -> String {
     let mut line = String::new();
     let all = "owner,uid,start".parse().unwrap();
-    append(&mut line, all, processes.of(header), processes);
+    append(&mut line, all, None, processes.of(header), processes);
     line
 }
 
@@ -121,7 +121,7 @@ fn what_is_not_told_is_not_said() {
 fn fields_are_told_apart() {
     assert_eq!(
         "all".parse::<Fields>(),
-        "owner,exe,uid,start,parent,netns".parse()
+        "owner,exe,uid,start,parent,netns,current".parse()
     );
     assert!("exe".parse::<Fields>().unwrap().has(Field::Exe));
     for wrong in ["", "exe,", "path", "Exe"] {

@@ -18,6 +18,14 @@ fn header() -> Header {
     }
 }
 
+fn current(time_ns: u64) -> CurrentTask {
+    CurrentTask {
+        tgid: 1,
+        pid: time_ns as u32,
+        comm: [b'a'; 16],
+    }
+}
+
 fn recording(frames: &[(u32, u64, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut recorder = Recorder::new(&mut bytes, &header()).unwrap();
@@ -28,12 +36,17 @@ fn recording(frames: &[(u32, u64, Vec<u8>)]) -> Vec<u8> {
         record.time_ns = *time_ns;
         record.len = data.len() as u32;
         record.captured_len = data.len() as u32;
+        // Of one ring, so that a recording has both.
+        let current = current(*time_ns);
+        let current = (*ring == 1).then_some(&current);
+        record.flags = current.map_or(0, |_| Flags::CURRENT.0);
         recorder
             .record(
                 *ring,
                 &Frame {
                     header: &record,
                     data,
+                    current,
                 },
             )
             .unwrap();
@@ -128,11 +141,14 @@ proptest! {
         order.finish().unwrap();
         let mut read = Vec::new();
         let frames_read = order
-            .each(usize::MAX, |frame| read.push((frame.header.time_ns, frame.data.to_vec())))
+            .each(usize::MAX, |frame| {
+                let current = frame.current.copied();
+                read.push((frame.header.time_ns, frame.data.to_vec(), current));
+            })
             .unwrap();
         prop_assert_eq!(frames_read, read.len());
         let expected: Vec<_> =
-            frames.into_iter().map(|(_, time, data)| (time, data)).collect();
+            frames.into_iter().map(|(ring, time, data)| (time, data, (ring == 1).then(|| current(time)))).collect();
         prop_assert_eq!(read, expected);
     }
 

@@ -5,9 +5,9 @@
 use std::sync::atomic::{Ordering, fence};
 
 use skbcap_common::{
-    Position, RecordHeader,
+    CurrentTask, Flags, Position, RecordHeader,
     control::{BUSY_TIME_UNKNOWN, INTERFACE_DROPS, INTERFACE_DROPS_PROBES, interface_drops_slot},
-    record,
+    record::{self, HEADER_LEN},
 };
 use zerocopy::IntoBytes;
 
@@ -55,7 +55,7 @@ impl<'m> Writer<'m> {
             dropped: self.dropped(header.netns, header.ifindex) as u32,
             ..*header
         };
-        let room = self.put(&header, data);
+        let room = self.put(&header, data, None);
         if room {
             add(&memory, word!(captured));
         } else {
@@ -67,24 +67,34 @@ impl<'m> Writer<'m> {
         room.then(|| self.wakes())
     }
 
-    /// Puts a record into the ring as it is but for its length, and counts nothing. Returns whether
-    /// there was room.
-    pub fn put(&mut self, header: &RecordHeader, data: &[u8]) -> bool {
+    /// Puts a record into the ring as it is but for its length and whether `current` stands behind it,
+    /// and counts nothing. Returns whether there was room.
+    pub fn put(
+        &mut self,
+        header: &RecordHeader,
+        data: &[u8],
+        current: Option<&CurrentTask>,
+    ) -> bool {
         let memory = self.memory;
         let geometry = memory.geometry();
-        let record_len = record::record_len(data.len() as u32);
+        let current = current.map(IntoBytes::as_bytes).unwrap_or_default();
+        let record_len = record::record_len(data.len() as u32) + current.len() as u32;
         let tail = Position(memory.control(word!(tail)).load(Ordering::Acquire));
-        if !geometry.fits(data.len() as u32)
+        if !geometry.fits(record_len - HEADER_LEN)
             || !self.head.has_room(record_len, tail, geometry.segments)
         {
             return false;
         }
+        let flags = header.flags & !Flags::CURRENT.0;
+        let has_current = u32::from(!current.is_empty()) * Flags::CURRENT.0;
         let header = RecordHeader {
             record_len,
+            flags: flags | has_current,
             ..*header
         };
         let words = &memory.segment(self.head.segment())[self.head.offset() as usize / 8..];
         let bytes = header.as_bytes().chunks(8).chain(data.chunks(8));
+        let bytes = bytes.chain(current.chunks(8));
         for (word, bytes) in words.iter().zip(bytes) {
             let mut value = [0; 8];
             value[..bytes.len()].copy_from_slice(bytes);

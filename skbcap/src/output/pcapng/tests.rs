@@ -72,6 +72,7 @@ fn send(file: &mut Pcapng, header: &RecordHeader, wall_ns: u64) -> Outcome {
     let frame = Frame {
         header: &header,
         data: &data,
+        current: None,
     };
     file.frame(&frame, wall_ns).unwrap()
 }

@@ -178,6 +178,7 @@ const TESTS: &[Test] = &[
     ),
     ("who_sent_it", "seconds=180", who::who_sent_it),
     ("who_fields", "seconds=180", who::who_fields),
+    ("who_current", "seconds=180", who::who_current),
     ("who_many_sockets", "seconds=180", who::who_many_sockets),
     ("pipe", "seconds=180 once", life::pipe),
     ("idle", "seconds=180", life::idle),

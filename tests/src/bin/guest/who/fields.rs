@@ -32,7 +32,7 @@ fn value<'p>(packet: &'p Packet, key: &str) -> Option<&'p str> {
 }
 
 /// A value that must be there.
-fn said<'p>(packet: &'p Packet, key: &str) -> Result<&'p str> {
+pub(super) fn said<'p>(packet: &'p Packet, key: &str) -> Result<&'p str> {
     let said = value(packet, key);
     said.with_context(|| format!("no {key} in {}", packet.more().comment))
 }

@@ -5,6 +5,7 @@
 //! namespaces.
 
 mod containers;
+mod current;
 mod datagrams;
 mod fields;
 mod hands;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+pub(crate) use self::current::who_current;
 pub(crate) use self::fields::who_fields;
 pub(crate) use self::many::who_many_sockets;
 use self::table::{Captures, Cases, Taken};
