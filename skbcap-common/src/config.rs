@@ -173,5 +173,5 @@ const _: () = {
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
     assert!(size_of::<Types>() == 24);
-    assert!(size_of::<Config>() == 696);
+    assert!(size_of::<Config>() == 712);
 };

@@ -38,7 +38,10 @@ pub struct Event {
     pub start_ns: u64,
     /// The inode number of the process's program.
     pub exe_inode: u64,
-    /// The `s_dev` of that inode's filesystem.
+    /// The number of the thread's cgroup (v2): the inode number of its directory. 0 where
+    /// [`Tasks::cgroups`] is.
+    pub cgroup: u64,
+    /// The `s_dev` of the program's filesystem.
     pub exe_device: u32,
     /// One of [`what`].
     pub what: u32,
@@ -95,15 +98,23 @@ pub struct Tasks {
     pub super_block: u32,
     /// `super_block.s_dev`, 4 bytes.
     pub device: u32,
+    /// `task_struct.cgroups`; 0 if cgroups are not known or not wanted, as are the three below.
+    pub cgroups: u32,
+    /// `css_set.dfl_cgrp`: the one of cgroup v2.
+    pub cgroup: u32,
+    /// `cgroup.kn`.
+    pub cgroup_node: u32,
+    /// `kernfs_node.id`, 8 bytes.
+    pub node_id: u32,
     /// Zero.
     pub reserved: u32,
 }
 
 const _: () = {
     use core::mem::offset_of;
-    assert!(size_of::<Event>() == 144);
-    assert!(offset_of!(Event, what) == 44);
-    assert!(offset_of!(Event, comm) == 64);
-    assert!(offset_of!(Event, exe) == 80);
-    assert!(size_of::<Tasks>() == 64);
+    assert!(size_of::<Event>() == 152);
+    assert!(offset_of!(Event, what) == 52);
+    assert!(offset_of!(Event, comm) == 72);
+    assert!(offset_of!(Event, exe) == 88);
+    assert!(size_of::<Tasks>() == 80);
 };

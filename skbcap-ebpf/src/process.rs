@@ -73,6 +73,13 @@ pub(crate) fn tell(what: u32, socket: u64, task: u64) {
         let super_block = at(inode, config!(tasks.super_block));
         let dentry = at(exe, config!(tasks.dentry));
         let name = at(dentry, config!(tasks.name));
+        let mut cgroup = 0;
+        if config!(tasks.cgroups) != 0 {
+            let set = at(task, config!(tasks.cgroups));
+            let group = at(set, config!(tasks.cgroup));
+            let node = at(group, config!(tasks.cgroup_node));
+            cgroup = at(node, config!(tasks.node_id));
+        }
         let word = |base: u64, offset: u32| ByAddress::word32(base + u64::from(offset));
         *event = Event {
             time_ns: bpf_ktime_get_ns(),
@@ -80,6 +87,7 @@ pub(crate) fn tell(what: u32, socket: u64, task: u64) {
             listener: 0,
             start_ns: at(leader, config!(tasks.start)),
             exe_inode: at(inode, config!(tasks.inode)),
+            cgroup,
             exe_device: word(super_block, config!(tasks.device)),
             what,
             tgid: word(task, config!(sockets.task_tgid)),
@@ -105,6 +113,7 @@ const EMPTY: Event = Event {
     listener: 0,
     start_ns: 0,
     exe_inode: 0,
+    cgroup: 0,
     exe_device: 0,
     what: 0,
     tgid: 0,

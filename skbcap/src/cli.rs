@@ -168,7 +168,8 @@ pub struct Cli {
 
     /// Say more of each frame's process in its comment: owner (who created the socket, if not the
     /// sender), exe, uid, start, parent, netns, current (the task that was running, whoever sent),
-    /// with commas between; or all
+    /// cgroup, container (its id), cmdline (which may hold secrets), with commas between; or all,
+    /// which is all but cmdline
     #[arg(long, value_name = "LIST", help_heading = OUTPUT)]
     pub fields: Option<String>,
 

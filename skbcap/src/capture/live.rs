@@ -41,7 +41,7 @@ use crate::{
     order::Order,
     output::{Origin, Sink},
     privilege::{self, User},
-    process::Field,
+    process::{Field, Inquirer},
     recording::{Header, Recorder},
     sandbox::Sandbox,
     signals::{Signal, Signals},
@@ -189,6 +189,9 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     if let Some(Err(why)) = &facts.tasks {
         lowered.push(format!("--fields says nothing: {why}"));
     }
+    if let Some(why) = &facts.no_cgroups {
+        lowered.push(format!("--fields says nothing of cgroups: {why}"));
+    }
     if matters && !claims {
         return Err(senders::no_claims(&senders, lowered.join("; ")).into());
     }
@@ -233,6 +236,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     };
     let mut signals = Signals::install(held.is_some()).context("cannot install signal handlers")?;
     let mut pipeline = Pipeline::new(sink, recorder, clock.offset(), config.count);
+    pipeline.inquirer = Inquirer::asked(config.fields);
     for event in found {
         pipeline.learn(Some(&event));
     }
@@ -245,7 +249,10 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let confined = confined.context("cannot enter the sandbox")?;
     debug(&|| match &confined {
         Some(confined) => confined.to_string(),
-        None => "no sandbox: it would hide what programs other processes run (--fields exe)".into(),
+        None => {
+            "no sandbox: it would hide what programs other processes run (--fields exe, cmdline)"
+                .into()
+        }
     });
     if let Some(cut) = cut {
         say(format_args!("{cut}"));

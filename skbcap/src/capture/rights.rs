@@ -64,13 +64,13 @@ pub(super) fn kept_in_words(misses: Option<&Misses>) -> io::Result<String> {
     };
     Ok(format!(
         "kept while capturing: {always}; by root CAP_DAC_OVERRIDE for files yet to come (-C, -G, \
-         --split-linktype); CAP_SYS_PTRACE for --fields exe"
+         --split-linktype); CAP_SYS_PTRACE for --fields exe and cmdline"
     ))
 }
 
 /// Whether a field needs `/proc/PID/exe`, which is shown to whom `ptrace` is allowed.
 fn reads_programs(config: &Config) -> bool {
-    config.fields.has(Field::Exe)
+    config.fields.has(Field::Exe) || config.fields.has(Field::Cmdline)
 }
 
 /// A sandbox for the capture, once its output is open, which `is_live` if it is no regular file. By

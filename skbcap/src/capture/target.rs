@@ -32,7 +32,7 @@ use crate::{
     },
     namespaces::Namespaces,
     output::Origin,
-    process::Fields,
+    process::{Field, Fields},
     sandbox::Sandbox,
 };
 
@@ -178,6 +178,8 @@ pub(super) struct Facts {
     pub(super) sockets: Result<Sockets, LayoutError>,
     /// `None`: nobody asked.
     pub(super) tasks: Option<Result<Tasks, LayoutError>>,
+    /// Why cgroups are not told of, though somebody asked.
+    pub(super) no_cgroups: Option<LayoutError>,
     pub(super) kfuncs: Option<Kfuncs>,
     pub(super) page_bases: Result<PageBases, NotFound>,
     pub(super) cpu_words: Result<AllCpuWords, cpu_words::Unknown>,
@@ -213,11 +215,25 @@ impl Facts {
         };
         let sockets = sockets::sockets(&btf);
         let tasks = fields.is_told().then(|| tasks::tasks(&btf));
+        let mut cgroups = None;
+        let tasks = tasks.map(|tasks| {
+            let tasks = tasks?;
+            if !fields.has(Field::Cgroup) && !fields.has(Field::Container) {
+                return Ok(tasks);
+            }
+            // Not every kernel has any.
+            let found = tasks::cgroups(&btf, tasks);
+            Ok(found.unwrap_or_else(|why| {
+                cgroups = Some(why);
+                tasks
+            }))
+        });
         Ok(Self {
             btf,
             layout,
             sockets,
             tasks,
+            no_cgroups: cgroups,
             kfuncs,
             page_bases,
             cpu_words: preflight.cpu_words.context("the CPUs were not asked")?,

@@ -2,7 +2,8 @@
 //! more of processes than their names and numbers.
 //!
 //! Source: `include/linux/sched.h`, `include/linux/mm_types.h`, `include/linux/fs.h`,
-//! `include/linux/dcache.h` at 5.10, 6.1, 6.12 and 7.2.
+//! `include/linux/dcache.h`, `include/linux/cgroup-defs.h`, `include/linux/kernfs.h` at 5.10, 6.1, 6.12
+//! and 7.2.
 
 use skbcap_common::process::Tasks;
 
@@ -36,7 +37,29 @@ pub fn tasks(btf: &Btf) -> Result<Tasks, LayoutError> {
         inode: offset("inode", "i_ino", 8)?,
         super_block: offset("inode", "i_sb", 8)?,
         device: offset("super_block", "s_dev", 4)?,
+        cgroups: 0,
+        cgroup: 0,
+        cgroup_node: 0,
+        node_id: 0,
         reserved: 0,
+    })
+}
+
+/// Adds where tasks have their cgroups, which not every kernel knows.
+///
+/// # Errors
+///
+/// [`LayoutError`], which names the structure and the field.
+pub fn cgroups(btf: &Btf, tasks: Tasks) -> Result<Tasks, LayoutError> {
+    let offset = |structure: &'static str, field: &'static str| {
+        check(structure, field, btf.member(structure, field)?, 8, None)
+    };
+    Ok(Tasks {
+        cgroups: offset("task_struct", "cgroups")?,
+        cgroup: offset("css_set", "dfl_cgrp")?,
+        cgroup_node: offset("cgroup", "kn")?,
+        node_id: offset("kernfs_node", "id")?,
+        ..tasks
     })
 }
 
@@ -44,14 +67,20 @@ pub fn tasks(btf: &Btf) -> Result<Tasks, LayoutError> {
 mod tests {
     use super::*;
     use crate::kernel::btf::RUNNING_KERNEL;
+    use std::path::Path;
 
     #[test]
     fn the_running_kernels_tasks_are_known() {
-        if !std::path::Path::new(RUNNING_KERNEL).exists() {
+        if !Path::new(RUNNING_KERNEL).exists() {
             eprintln!("this kernel shows no types");
             return;
         }
-        let found = tasks(&Btf::running().unwrap()).unwrap();
+        let btf = Btf::running().unwrap();
+        let found = tasks(&btf).unwrap();
         assert!(found.known == 1 && found.parent != found.start, "{found:?}");
+        if Path::new("/proc/self/cgroup").exists() {
+            let found = cgroups(&btf, found).unwrap();
+            assert!(found.known == 1 && found.cgroups != 0, "{found:?}");
+        }
     }
 }

@@ -118,7 +118,7 @@ impl Senders {
         }
         let process = Some((header.tgid, header.pid));
         let options = PacketOptions::new(&self.comment, flags(header), process)
-            .expect("names of 16 bytes and a path make no long comment");
+            .expect("names of 16 bytes, paths and so much of a command line make no long comment");
         self.places[number] = Place {
             key,
             options,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use skbcap_common::CurrentTask;
 
+use super::cgroup;
 use super::{Known, Process, Processes};
 use crate::decode::Frame;
 use crate::escape::escape_into;
@@ -32,11 +33,17 @@ pub enum Field {
     Netns,
     /// Not the sender: the task that was current at the hook.
     Current,
+    /// The sender's cgroup.
+    Cgroup,
+    /// The container that this is of.
+    Container,
+    /// The sender's command line.
+    Cmdline,
 }
 
 impl Field {
     /// All, in the order in which they are said.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Owner,
         Self::Exe,
         Self::Uid,
@@ -44,6 +51,9 @@ impl Field {
         Self::Parent,
         Self::Netns,
         Self::Current,
+        Self::Cgroup,
+        Self::Container,
+        Self::Cmdline,
     ];
 
     /// As it is asked for, and its key in a comment.
@@ -57,6 +67,19 @@ impl Field {
             Self::Parent => "parent",
             Self::Netns => "netns",
             Self::Current => "current",
+            Self::Cgroup => "cgroup",
+            Self::Container => "container",
+            Self::Cmdline => "cmdline",
+        }
+    }
+
+    /// Whether it is said where a field of that word is asked for, too.
+    fn goes_with(self, word: &str) -> bool {
+        match self {
+            // It may hold what is nobody else's: only for those who ask for it.
+            Self::Cmdline => false,
+            Self::Container => word == "all" || word == Self::Cgroup.word(),
+            _ => word == "all",
         }
     }
 }
@@ -67,7 +90,9 @@ pub struct Fields(u16);
 
 /// A word that is no field's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no field: there are owner, exe, uid, start, parent, netns, current, and all")]
+#[error(
+    "{0:?} is no field: there are owner, exe, uid, start, parent, netns, current, cgroup, container, cmdline, and all (but cmdline)"
+)]
 pub struct UnknownField(String);
 
 impl Fields {
@@ -99,7 +124,7 @@ impl FromStr for Fields {
         for word in list.split(',') {
             let found = Field::ALL
                 .iter()
-                .filter(|field| word == "all" || field.word() == word);
+                .filter(|field| field.word() == word || field.goes_with(word));
             let bits = found.fold(0, |bits, &field| bits | 1 << field as u16);
             if bits == 0 {
                 return Err(UnknownField(word.to_owned()));
@@ -143,7 +168,15 @@ fn append_current(line: &mut String, current: &CurrentTask) {
 }
 
 fn append_one(line: &mut String, field: Field, process: &Process) {
-    if field == Field::Exe && process.exe.is_empty() {
+    let container = cgroup::container(&process.cgroup);
+    let is_known = match field {
+        Field::Exe => !process.exe.is_empty(),
+        Field::Cgroup => !process.cgroup.is_empty(),
+        Field::Container => container.is_some(),
+        Field::Cmdline => !process.cmdline.is_empty(),
+        _ => true,
+    };
+    if !is_known {
         return;
     }
     // Writing to a String can't fail.
@@ -168,5 +201,17 @@ fn append_one(line: &mut String, field: Field, process: &Process) {
         Field::Parent => write!(line, "{}", process.parent),
         Field::Netns => write!(line, "{}", process.netns),
         Field::Current => Ok(()),
+        Field::Cgroup => {
+            escape_into(line, &process.cgroup, SPECIAL_IN_PATH);
+            Ok(())
+        }
+        Field::Container => {
+            line.push_str(container.unwrap_or_default());
+            Ok(())
+        }
+        Field::Cmdline => {
+            escape_into(line, &process.cmdline, SPECIAL_IN_PATH);
+            Ok(())
+        }
     };
 }

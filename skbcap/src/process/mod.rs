@@ -6,6 +6,8 @@
 //! of its very socket; where that is not known, nothing is said. Must not know: where frames come
 //! from, where the words go.
 
+mod cgroup;
+mod cmdline;
 mod fields;
 mod news;
 mod program;
@@ -42,6 +44,10 @@ pub struct Process {
     /// Its program: the path where that could be made sure of, else the last part of it; empty
     /// where it has none.
     pub exe: Vec<u8>,
+    /// The path of its cgroup; empty where that is not known.
+    pub cgroup: Vec<u8>,
+    /// Its command line, words with a NUL byte between; empty where it is not known, or nobody asked.
+    pub cmdline: Vec<u8>,
 }
 
 /// What is known of a frame: numbers of processes, for [`Processes::get`].

@@ -5,7 +5,7 @@ use std::{collections::HashSet, rc::Rc};
 
 use skbcap_common::process::{EXE_LEN, Event, what};
 
-use super::{Process, program::Programs};
+use super::{Field, Fields, Process, cgroup::Cgroups, cmdline::CommandLines, program::Programs};
 
 /// Something that the kernel side told: of its [`Event`] no more than matters once `process` is known.
 #[derive(Clone, Debug)]
@@ -29,11 +29,23 @@ const _: () = assert!(size_of::<News>() == 40);
 #[derive(Debug, Default)]
 pub struct Inquirer {
     programs: Programs,
+    cgroups: Cgroups,
+    /// Where somebody asked for them.
+    cmdlines: Option<CommandLines>,
     /// Each process that was told of, once: much is told of the same.
     pub(super) told: HashSet<Rc<Process>>,
 }
 
 impl Inquirer {
+    /// Nothing was asked yet; `fields` are to be said.
+    #[must_use]
+    pub fn asked(fields: Fields) -> Self {
+        Self {
+            cmdlines: fields.has(Field::Cmdline).then(CommandLines::new),
+            ..Self::default()
+        }
+    }
+
     /// Takes an event that came just now.
     pub fn ask(&mut self, event: &Event) -> News {
         let process = (event.what != what::CLONED).then(|| {
@@ -66,6 +78,7 @@ impl Inquirer {
 
     fn process(&mut self, event: &Event) -> Process {
         let comm: [u8; 16] = zerocopy::transmute!(event.comm);
+        let of = |lines: &CommandLines| lines.of(event, exe(event));
         Process {
             tgid: event.tgid,
             start_ns: event.start_ns,
@@ -74,6 +87,8 @@ impl Inquirer {
             netns: event.netns,
             comm: until_nul(&comm).to_vec(),
             exe: self.programs.path(event, exe(event)),
+            cgroup: self.cgroups.path(event.cgroup, event.tgid).to_vec(),
+            cmdline: self.cmdlines.as_ref().map(of).unwrap_or_default(),
         }
     }
 }

@@ -121,8 +121,12 @@ fn what_is_not_told_is_not_said() {
 fn fields_are_told_apart() {
     assert_eq!(
         "all".parse::<Fields>(),
-        "owner,exe,uid,start,parent,netns,current".parse()
+        "owner,exe,uid,start,parent,netns,current,cgroup".parse()
     );
+    assert!(!"all".parse::<Fields>().unwrap().has(Field::Cmdline));
+    assert!("all,cmdline".parse::<Fields>().unwrap().has(Field::Cmdline));
+    assert!("cgroup".parse::<Fields>().unwrap().has(Field::Container));
+    assert!(!"container".parse::<Fields>().unwrap().has(Field::Cgroup));
     assert!("exe".parse::<Fields>().unwrap().has(Field::Exe));
     for wrong in ["", "exe,", "path", "Exe"] {
         assert!(wrong.parse::<Fields>().is_err(), "{wrong}");

@@ -19,7 +19,7 @@ use crate::skbcap::{Done, Hook, Skbcap};
 const AT_ONCE: usize = 4;
 
 /// Where cgroup v2 is mounted.
-fn mounted() -> Result<PathBuf> {
+pub(crate) fn mounted() -> Result<PathBuf> {
     let root = PathBuf::from("/sys/fs/cgroup");
     if !root.join("cgroup.procs").exists() {
         run(&mut words_of("mount -t cgroup2 none /sys/fs/cgroup"))?;

@@ -26,7 +26,7 @@ const TCP_FLAGS: usize = 14 + 20 + 13;
 const SYN_ACK: u8 = 0x12;
 
 /// The value of a key in a packet's comment.
-fn value<'p>(packet: &'p Packet, key: &str) -> Option<&'p str> {
+pub(super) fn value<'p>(packet: &'p Packet, key: &str) -> Option<&'p str> {
     let mut words = packet.more().comment.split(' ');
     words.find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
@@ -53,7 +53,7 @@ fn ticks(start: &str) -> Result<u64> {
     Ok(seconds.parse::<u64>()? * TICKS + ns / (1_000_000_000 / TICKS))
 }
 
-fn of_port(capture: &Capture, device: &str, port: u16) -> Vec<Packet> {
+pub(super) fn of_port(capture: &Capture, device: &str, port: u16) -> Vec<Packet> {
     let of_port = |packet: &&Packet| {
         let tcp = packet.tcp().map(|tcp| tcp.ports);
         let udp = packet.udp().map(|(to, _)| to);

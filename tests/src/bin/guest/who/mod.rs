@@ -4,6 +4,8 @@
 //! shows what the claims correct. Both are started once: the rows differ by their ports, devices and
 //! namespaces.
 
+mod cgroup;
+mod cmdline;
 mod containers;
 mod current;
 mod datagrams;
@@ -22,6 +24,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+pub(crate) use self::cgroup::who_cgroup;
+pub(crate) use self::cmdline::who_cmdline;
 pub(crate) use self::current::who_current;
 pub(crate) use self::fields::who_fields;
 pub(crate) use self::many::who_many_sockets;
