@@ -166,10 +166,10 @@ pub struct Cli {
     #[arg(short = 'n', action = clap::ArgAction::Count, help_heading = LINES)]
     pub numeric: u8,
 
-    /// Say more of each frame's process in its comment: owner (who created the socket, if not the
-    /// sender), exe, uid, start, parent, netns, current (the task that was running, whoever sent),
-    /// cgroup, container (its id), cmdline (which may hold secrets), with commas between; or all,
-    /// which is all but cmdline
+    /// Say more of each frame's process, in its comment or its line: owner (who created the
+    /// socket, if not the sender), exe, uid, start, parent, netns, current (the task that was
+    /// running, whoever sent), cgroup, container (its id), cmdline (which may hold
+    /// secrets), with commas between; or all, which is all but cmdline
     #[arg(long, value_name = "LIST", help_heading = OUTPUT)]
     pub fields: Option<String>,
 

@@ -160,9 +160,6 @@ impl Config {
         let link_types = link_types(cli.link_type, cli.split_link_types, &output)?;
         let fields = cli.fields.as_deref().map(str::parse::<Fields>);
         let fields = fields.transpose()?.unwrap_or_default();
-        if !fields.is_empty() && output == Output::Print {
-            return Err(ConfigError::FieldsWithoutFile);
-        }
         let netns = netns::resolve(&cli.netns, &cli.not_netns)?;
         let mut snaplen = cli.snaplen.map_or(Ok(MAX_SNAPLEN), numbers::snaplen)?;
         if link_types == LinkTypes::Sll2 {

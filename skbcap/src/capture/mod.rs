@@ -65,7 +65,7 @@ fn open(
             Console::Err(io::stderr())
         };
         let style = config.style.for_terminal(console.is_terminal());
-        Lines::new(console, style)
+        Lines::new(console, style).telling(config.fields)
     };
     let rotation = match &config.output {
         Output::File(path) => Some(Rotation::new(path, config.rotate, start_ns)),

@@ -74,9 +74,6 @@ pub enum ConfigError {
     /// `--fields` names something else.
     #[error("--fields")]
     Fields(#[from] UnknownField),
-    /// `--fields`, and no file.
-    #[error("--fields says more in a file's comments: add -w FILE, or -w -")]
-    FieldsWithoutFile,
     /// `--linktype sll2`, and no file.
     #[error("--linktype sll2 says how frames are written: add -w FILE, or -w -")]
     Sll2WithoutFile,

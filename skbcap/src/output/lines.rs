@@ -10,6 +10,7 @@ use crate::{
     link_type,
     pcapng::LinkType,
     print::{Line, Printer, Style},
+    process::{self, Fields, News, Processes},
     stats::Stats,
 };
 
@@ -18,6 +19,10 @@ use crate::{
 pub struct Lines<W: Write> {
     out: BufWriter<W>,
     printer: Printer,
+    /// What is to be told of processes, and what is known of them.
+    more: Option<(Fields, Box<Processes>)>,
+    /// The same of a frame, in words.
+    words: String,
 }
 
 impl<W: Write> Lines<W> {
@@ -26,7 +31,16 @@ impl<W: Write> Lines<W> {
         Self {
             out: BufWriter::new(out),
             printer: Printer::new(style),
+            more: None,
+            words: String::new(),
         }
+    }
+
+    /// Says more of each frame's process.
+    #[must_use]
+    pub fn telling(mut self, fields: Fields) -> Self {
+        self.more = (!fields.is_empty()).then(|| (fields, Box::new(Processes::default())));
+        self
     }
 }
 
@@ -37,9 +51,23 @@ const UNKNOWN_LINK_TYPE: LinkType = LinkType(147);
 impl<W: Write> Sink for Lines<W> {
     fn frame(&mut self, frame: &Frame<'_>, wall_ns: u64) -> io::Result<Outcome> {
         let link_type = link_type::of_device(frame.header.dev_type).unwrap_or(UNKNOWN_LINK_TYPE);
-        let line = Line::of(frame, link_type, wall_ns);
+        if let Some((fields, processes)) = &self.more {
+            self.words.clear();
+            let known = processes.of(frame.header);
+            process::append(&mut self.words, *fields, frame.current, known, processes);
+        }
+        let line = Line {
+            more: self.words.trim_start(),
+            ..Line::of(frame, link_type, wall_ns)
+        };
         self.printer.write(&mut self.out, &line)?;
         Ok(Outcome::Written)
+    }
+
+    fn learn(&mut self, news: Option<&News>) {
+        if let Some((_, processes)) = &mut self.more {
+            processes.learn(news);
+        }
     }
 
     fn clock_was_set(&mut self, _by_ns: i64) -> io::Result<()> {

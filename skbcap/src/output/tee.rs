@@ -40,6 +40,7 @@ impl<W: Write> Sink for Tee<W> {
 
     fn learn(&mut self, news: Option<&News>) {
         self.file.learn(news);
+        self.lines.learn(news);
     }
 
     fn clock_was_set(&mut self, by_ns: i64) -> io::Result<()> {

@@ -10,8 +10,9 @@ use super::style::Detail;
 use super::{Direction, Line};
 use crate::annotation::by_word;
 use crate::escape::escape_into;
-use crate::json::string;
+use crate::json::{list, string};
 use crate::link_type;
+use crate::process::words::{self, Value};
 
 const NANOS: u64 = 1_000_000_000;
 
@@ -53,6 +54,25 @@ pub(super) fn write(out: &mut impl Write, line: &Line<'_>, with_data: bool) -> i
         }
         if writers.count() > 0 {
             out.write_all(b"]")?;
+        }
+    }
+    for (field, value) in words::read(line.more) {
+        write!(out, ", \"{}\": ", field.word())?;
+        match value {
+            Value::Text(bytes) => string(out, printable(&bytes))?,
+            Value::List(words) => list(out, words, |out, word| string(out, printable(&word)))?,
+            Value::Number(number) => write!(out, "{number}")?,
+            Value::Time(time) => string(out, time)?,
+            Value::Process(comm, tgid) => {
+                out.write_all(b"{\"comm\": ")?;
+                string(out, printable(&comm))?;
+                write!(out, ", \"tgid\": {tgid}}}")?;
+            }
+            Value::Thread(comm, pid, tgid) => {
+                out.write_all(b"{\"comm\": ")?;
+                string(out, printable(&comm))?;
+                write!(out, ", \"pid\": {pid}, \"tgid\": {tgid}}}")?;
+            }
         }
     }
     out.write_all(b", \"link_type\": ")?;

@@ -29,6 +29,8 @@ pub struct Line<'a> {
     pub direction: Option<Direction>,
     /// What was running when it was sent, if it is known.
     pub sender: Option<Sender<'a>>,
+    /// What else is said of the sender, as in a comment: words with a space between. Empty: nothing.
+    pub more: &'a str,
     /// The bytes kept.
     pub data: &'a [u8],
     /// Bytes of the frame as sent.
@@ -79,6 +81,7 @@ impl<'a> Line<'a> {
                 by: frame.by(),
                 writers: frame.writers(),
             }),
+            more: "",
             data: frame.data,
             wire_len: frame.header.len,
             link_type,
@@ -144,6 +147,8 @@ impl Printer {
     /// and its bytes below it, where the style asks for them. Times are in microseconds, cut and
     /// not rounded. What is not known is left out.
     ///
+    /// Behind the sender stands in brackets what else is said of it.
+    ///
     /// Who sent it is `comm[tgid]` where that could be shown, whoever was running; else `(kernel)`,
     /// `(one of 12, 34)` for a shared socket, `(perhaps comm[tgid])` or `(unknown)`.
     ///
@@ -182,6 +187,9 @@ impl Printer {
                 (true, true) => write!(out, "\x1b[1;36m{text:width$}\x1b[m ")?,
                 (true, false) => write!(out, "\x1b[2m{text:width$}\x1b[m ")?,
             }
+        }
+        if !line.more.is_empty() {
+            write!(out, "[{}] ", line.more)?;
         }
         let bytes = Bytes::new(line.data, line.wire_len as usize);
         if self.style.link_layer {

@@ -115,6 +115,7 @@ fn columns_do_not_dance() {
                 by: None,
                 writers: [0; 4],
             }),
+            more: "",
             data: &frame,
             wire_len: 90,
             link_type: LinkType(ETHERNET),
@@ -196,6 +197,35 @@ fn an_object_for_each_frame() {
     let sender = "\"comm\": \"\", \"pid\": 0, \"tgid\": 0, \"ctx\": \"task\", \
                   \"by\": \"shared\", \"writers\": [12, 34], \"link_type\"";
     assert!(text.contains(sender), "{text}");
+
+    let more = r#"owner=a\x20"/1 exe=/bin/a\x3d\x1b uid=0 start=1.000000002 netns=4026531840"#;
+    let mut out = Vec::new();
+    printer.write(&mut out, &Line { more, ..line }).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let said = r#"[12, 34], "owner": {"comm": "a \"", "tgid": 1}, "exe": "/bin/a=\\x1b", "uid": 0, "start": "1.000000002", "netns": 4026531840, "link_type""#;
+    assert!(text.contains(said), "{text}");
+}
+
+#[test]
+fn what_was_asked_for_stands_behind_the_sender() {
+    let (header, data) = (header(90), ntp());
+    let frame = Frame {
+        header: &header,
+        data: &data,
+        current: None,
+    };
+    let line = Line {
+        more: "exe=/bin/a uid=0",
+        ..Line::of(&frame, LinkType(ETHERNET), 43_200_123_456_789)
+    };
+    let mut out = Vec::new();
+    let mut printer = Printer::in_zone(Style::default(), TimeZone::UTC);
+    printer.write(&mut out, &line).unwrap();
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "12:00:00.123456 eth0 Out chronyd[1058] [exe=/bin/a uid=0] \
+         IP 192.168.178.24.51207 > 192.168.178.1.123: UDP, length 48\n"
+    );
 }
 
 #[test]

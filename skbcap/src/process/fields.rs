@@ -11,9 +11,9 @@ use crate::decode::Frame;
 use crate::escape::escape_into;
 
 /// Bytes that end a value, or part two in one.
-const SPECIAL: &[u8] = b" =/";
+pub(super) const SPECIAL: &[u8] = b" =/";
 /// In a path, a slash is what it is.
-const SPECIAL_IN_PATH: &[u8] = b" =";
+pub(super) const SPECIAL_IN_PATH: &[u8] = b" =";
 
 /// Something that can be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,11 @@ impl Field {
             Self::Container => word == "all" || word == Self::Cgroup.word(),
             _ => word == "all",
         }
+    }
+
+    /// The field of that word.
+    pub(super) fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.word() == word)
     }
 }
 

@@ -11,6 +11,7 @@ mod cmdline;
 mod fields;
 mod news;
 mod program;
+pub(crate) mod words;
 
 pub(crate) use self::fields::append;
 pub use self::fields::{Field, Fields, UnknownField};

@@ -7,6 +7,7 @@ use super::Sink;
 use crate::annotation::Annotation;
 use crate::pcapng::epb_flags;
 use crate::print::{Direction, Line, Printer, Sender, Style};
+use crate::process::words;
 use crate::read::{Interface, Packet};
 
 /// Lines for a person.
@@ -34,11 +35,16 @@ impl<W: Write> Sink<'_> for Lines<W> {
         let annotation = frame
             .comment
             .and_then(|comment| Annotation::parse(comment).ok());
+        let more = match (&annotation, frame.comment) {
+            (Some(_), Some(comment)) => words::of_fields(comment),
+            _ => String::new(),
+        };
         let line = Line {
             wall_time_ns: frame.time_ns,
             interface: interface.name.as_ref().map(String::as_bytes),
             direction: direction(packet.flags),
             sender: annotation.as_ref().map(Sender::from),
+            more: &more,
             data: frame.data,
             wire_len: frame.len,
             link_type: interface.link_type,

@@ -181,6 +181,7 @@ const TESTS: &[Test] = &[
     ("who_current", "seconds=180", who::who_current),
     ("who_cgroup", "seconds=180", who::who_cgroup),
     ("who_cmdline", "seconds=180", who::who_cmdline),
+    ("who_fields_lines", "seconds=180", who::who_fields_lines),
     ("who_many_sockets", "seconds=180", who::who_many_sockets),
     ("pipe", "seconds=180 once", life::pipe),
     ("idle", "seconds=180", life::idle),
