@@ -59,6 +59,8 @@ enum Who {
     Tcpdump,
     Dumpcap,
     Skbcap(Hook),
+    /// skbcap that claims nothing of who sent a frame, and watches no sockets.
+    Unattributed(Hook),
 }
 
 /// All that stand in the table.
@@ -77,6 +79,15 @@ const SKBCAP: [Who; 3] = [
     Who::Skbcap(Hook::Kprobe),
 ];
 
+/// What attribution costs.
+const ATTRIBUTION: [Who; 5] = [
+    Who::Nobody,
+    Who::Unattributed(Hook::Queue),
+    Who::Skbcap(Hook::Queue),
+    Who::Unattributed(Hook::Kprobe),
+    Who::Skbcap(Hook::Kprobe),
+];
+
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -84,6 +95,7 @@ impl fmt::Display for Who {
             Self::Tcpdump => f.write_str("tcpdump"),
             Self::Dumpcap => f.write_str("dumpcap"),
             Self::Skbcap(hook) => write!(f, "skbcap --hook {hook}"),
+            Self::Unattributed(hook) => write!(f, "skbcap --hook {hook}, no claims"),
         }
     }
 }
@@ -134,6 +146,23 @@ pub(crate) fn icount_capture() -> Result<()> {
 pub(crate) fn icount_gate() -> Result<()> {
     let sizes = &SIZES[..2];
     tell(&SKBCAP, sizes, &rounds("gate", &SKBCAP, sizes)?);
+    Ok(())
+}
+
+/// The table of docs/performance.md, "Saying who".
+pub(crate) fn icount_attribution() -> Result<()> {
+    let sizes = &SIZES[..2];
+    let costs = rounds("attribution", &ATTRIBUTION, sizes)?;
+    println!("capturing                       | 64 bytes | 1514 bytes");
+    for (who, costs_of_who) in ATTRIBUTION.iter().zip(&costs).skip(1) {
+        let cost = |place: usize| median(&costs_of_who[place]).all - median(&costs[0][place]).all;
+        println!(
+            "{:31} | {:8.0} | {:10.0}",
+            who.to_string(),
+            cost(0),
+            cost(1)
+        );
+    }
     Ok(())
 }
 
@@ -233,8 +262,11 @@ fn measure(space: &Space, who: Who, sizes: &[Size]) -> Result<Vec<Cost>> {
             std::fs::remove_file(file)?;
             Ok(costs)
         }
-        Who::Skbcap(hook) => {
+        Who::Skbcap(hook) | Who::Unattributed(hook) => {
             let mut command = command(&format!("--debug -B 65536 --hook {hook}"));
+            if matches!(who, Who::Unattributed(_)) {
+                command.env("SKBCAP_ATTRIBUTION", "none");
+            }
             let skbcap = Skbcap::launch_with(space, &hook.to_string(), &mut command)?.listen()?;
             let costs = send_all(space, sizes, Some(&skbcap.program))?;
             let file = skbcap.file.clone();

@@ -264,6 +264,11 @@ const TESTS: &[Test] = &[
         icount::icount_capture,
     ),
     (
+        "icount_attribution",
+        "alone seconds=900",
+        icount::icount_attribution,
+    ),
+    (
         "icount_expression",
         "alone seconds=900",
         expression_cost::icount_expression,

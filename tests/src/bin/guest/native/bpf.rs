@@ -1,4 +1,5 @@
-//! The two programs beside which skbcap's is measured, and how long programs ran.
+//! The two programs beside which skbcap's is measured, and how long programs ran; and one that
+//! changes how a device receives.
 //!
 //! Assembled by hand, so that nothing is in them but what they are to measure. What the kernel
 //! wants is in include/uapi/linux/bpf.h.
@@ -9,22 +10,27 @@ use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use skbcap::kernel::btf::Btf;
 use skbcap::kernel::parts::QUEUE_TRACEPOINT;
 
-/// `BPF_MAP_CREATE`, `BPF_PROG_LOAD`, `BPF_RAW_TRACEPOINT_OPEN`, `BPF_ENABLE_STATS`.
+/// `BPF_MAP_CREATE`, `BPF_PROG_LOAD`, `BPF_RAW_TRACEPOINT_OPEN`, `BPF_LINK_CREATE`,
+/// `BPF_ENABLE_STATS`.
 const MAP_CREATE: libc::c_long = 0;
 const PROG_LOAD: libc::c_long = 5;
 const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+const LINK_CREATE: libc::c_long = 28;
 const ENABLE_STATS: libc::c_long = 32;
 
 /// `BPF_MAP_TYPE_ARRAY`, `BPF_PROG_TYPE_TRACING`, `BPF_TRACE_RAW_TP`, `BPF_PSEUDO_MAP_VALUE`,
-/// `BPF_FUNC_probe_read_kernel`.
+/// `BPF_FUNC_probe_read_kernel`, `BPF_PROG_TYPE_XDP`, `BPF_XDP`.
 const ARRAY: u32 = 2;
 const TRACING: u32 = 26;
 const TRACE_RAW_TP: u32 = 23;
 const PSEUDO_MAP_VALUE: u8 = 2;
 const PROBE_READ_KERNEL: i32 = 113;
+const XDP: u32 = 6;
+const AT_XDP: u32 = 37;
 
 /// Room for the longest frame that is read.
 const VALUE_BYTES: u32 = 16 << 10;
@@ -115,6 +121,23 @@ fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> u64 {
     u64::from_le_bytes([code, to | from << 4, low, high, a, b, c, d])
 }
 
+/// Loads a program; one of `TRACING` for the tracepoint whose type has that number.
+fn load(kind: u32, code: &[u64], tracepoint: Option<u32>) -> Result<OwnedFd> {
+    let license = c"GPL";
+    let mut attribute = [0u64; 15];
+    attribute[..3].copy_from_slice(&[
+        u64::from(kind) | (code.len() as u64) << 32,
+        code.as_ptr() as u64,
+        license.as_ptr() as u64,
+    ]);
+    if let Some(number) = tracepoint {
+        // expected_attach_type is at byte 68, attach_btf_id at 108.
+        attribute[8] = u64::from(TRACE_RAW_TP) << 32;
+        attribute[13] = u64::from(number) << 32;
+    }
+    bpf(PROG_LOAD, &attribute).context("the kernel refused a program")
+}
+
 impl Attached {
     pub(crate) fn new(btf: &Btf, does: Does) -> Result<Self> {
         // Type, bytes of a key, bytes of a value, entries.
@@ -138,17 +161,7 @@ impl Attached {
         let typedef = format!("btf_trace_{QUEUE_TRACEPOINT}");
         let place = btf.typedef(&typedef)?;
         let place = place.with_context(|| format!("this kernel has no {typedef}"))?;
-        let license = c"GPL";
-        let mut attribute = [0u64; 15];
-        attribute[..3].copy_from_slice(&[
-            u64::from(TRACING) | (code.len() as u64) << 32,
-            code.as_ptr() as u64,
-            license.as_ptr() as u64,
-        ]);
-        // expected_attach_type is at byte 68, attach_btf_id at 108.
-        attribute[8] = u64::from(TRACE_RAW_TP) << 32;
-        attribute[13] = u64::from(place.number()) << 32;
-        let program = bpf(PROG_LOAD, &attribute).context("the kernel refused a program")?;
+        let program = load(TRACING, &code, Some(place.number()))?;
         // No name: that of the type says where.
         let link = bpf(RAW_TRACEPOINT_OPEN, &[0, program.as_raw_fd() as u64]);
         Ok(Self {
@@ -162,6 +175,24 @@ impl Attached {
         let path = format!("/proc/self/fdinfo/{}", self.program.as_raw_fd());
         Runs::parse(&fs::read_to_string(path)?)
     }
+}
+
+/// A program that lets everything pass (XDP), at a device of the calling thread's namespace. It is
+/// taken away when both descriptors are closed.
+pub(crate) fn pass_all(ifindex: u32) -> Result<[OwnedFd; 2]> {
+    // Up to Linux 5.10 programs count as locked memory.
+    let no_limit = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    setrlimit(Resource::Memlock, no_limit).context("cannot raise the limit of locked memory")?;
+    // return XDP_PASS
+    let code = [instruction(0xb7, 0, 0, 0, 2), instruction(0x95, 0, 0, 0, 0)];
+    let program = load(XDP, &code, None)?;
+    let number = program.as_raw_fd().cast_unsigned();
+    let link = bpf(LINK_CREATE, &words([number, ifindex, AT_XDP, 0]));
+    let link = link.with_context(|| format!("no program at device {ifindex}"))?;
+    Ok([program, link])
 }
 
 fn words([a, b, c, d]: [u32; 4]) -> [u64; 2] {

@@ -8,9 +8,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::time::{ClockId, clock_gettime};
 use skbcap_tests::capture::{Capture, Packet};
 
-use super::hands;
+use super::{brief, hands};
 use crate::lab::{Pair, words_of};
 use crate::program::out;
 use crate::report::senders;
@@ -51,6 +52,12 @@ fn ticks(start: &str) -> Result<u64> {
     let ns: u64 = rest.parse()?;
     ensure!(rest.len() == 9, "{start}");
     Ok(seconds.parse::<u64>()? * TICKS + ns / (1_000_000_000 / TICKS))
+}
+
+/// The time since the start of the machine, in the same.
+fn ticks_now() -> Result<u64> {
+    let now = clock_gettime(ClockId::Boottime);
+    Ok(u64::try_from(now.tv_sec)? * TICKS + now.tv_nsec as u64 / (1_000_000_000 / TICKS))
 }
 
 pub(super) fn of_port(capture: &Capture, device: &str, port: u16) -> Vec<Packet> {
@@ -98,6 +105,10 @@ pub(crate) fn who_fields() -> Result<()> {
                 .tgid,
         );
     }
+
+    let earliest = ticks_now()?;
+    let brief = brief::Sent::by_program(a, Some(USER))?;
+    let latest = ticks_now()?;
 
     // Two processes, one after the other, with one number.
     let go = out("who-fields-go");
@@ -175,6 +186,23 @@ pub(crate) fn who_fields() -> Result<()> {
         datagrams.len()
     );
     ensure!(answers >= 2 && passed > 10 && datagrams.len() == 30 && starts.len() == gone.len());
+
+    let datagrams = of_port(&done.capture, "va", brief::PORT);
+    ensure!(datagrams.len() == brief.count());
+    for packet in &datagrams {
+        let exe = said(packet, "exe")?;
+        let start = ticks(said(packet, "start")?)?;
+        ensure!(
+            brief.is_right(packet)
+                && (exe == program.to_string_lossy() || exe == "traffic")
+                && said(packet, "uid")? == "1234"
+                && said(packet, "parent")? == brief.parent.to_string()
+                && (earliest..=latest).contains(&start),
+            "{}, not of {}, {program:?}, {earliest} to {latest}",
+            packet.more().comment,
+            brief.parent
+        );
+    }
 
     let old = of_port(&done.capture, "va", 99);
     let mut first = None;

@@ -4,6 +4,7 @@
 //! shows what the claims correct. Both are started once: the rows differ by their ports, devices and
 //! namespaces.
 
+mod brief;
 mod cgroup;
 mod cmdline;
 mod containers;
@@ -15,6 +16,7 @@ mod lines;
 mod many;
 mod names;
 mod passed;
+mod polled;
 mod queued;
 mod streams;
 mod table;
@@ -78,17 +80,20 @@ pub(crate) fn who_sent_it() -> Result<()> {
     let idle = streams::Idle::start(&pair)?;
     hands::rows(&mut cases, &pair, older)?;
     datagrams::rows(&mut cases, &pair)?;
+    brief::row(&mut cases, &pair)?;
     names::row(&mut cases, &pair)?;
     streams::rows(&mut cases, &pair, &losing)?;
     queued::paced(&mut cases)?;
     let driven = queued::drained(&mut cases)?;
     passed::rows(&mut cases, &pair)?;
+    let poller = polled::row(&mut cases)?;
     containers::rows(&mut cases)?;
     idle.end(&mut cases, &pair)?;
     // What TCP still has to say.
     sleep(Duration::from_millis(400));
 
     let sent = both.stop()?;
+    poller.check(&sent[1].capture)?;
     let mut captures = vec![Captures::of(Taken::Sent, &sent)];
     captures.extend(
         driven

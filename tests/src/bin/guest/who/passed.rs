@@ -37,6 +37,21 @@ pub(super) fn cable(a: (&Space, &str), b: (&Space, &str)) -> Result<()> {
     Ok(())
 }
 
+/// A space on each side of a third one, which has those devices and addresses that end in 2, and is
+/// the way to everywhere for them; it does not forward yet.
+pub(super) fn routed(names: [&str; 3], sides: [(&str, &str); 2]) -> Result<[Space; 3]> {
+    let [from, router, to] = names.map(Space::new);
+    let spaces = [from?, router?, to?];
+    let [from, router, to] = &spaces;
+    for ((space, own), (device, network)) in [(from, "fa"), (to, "tb")].into_iter().zip(sides) {
+        cable((space, own), (router, device))?;
+        space.ip(&format!("address add {network}.1/24 dev {own}"))?;
+        router.ip(&format!("address add {network}.2/24 dev {device}"))?;
+        space.ip(&format!("route add default via {network}.2"))?;
+    }
+    Ok(spaces)
+}
+
 /// Has a space forward, and send by `device` what it forwards in its own name, where there is nft.
 pub(super) fn masquerade(router: &Space, device: &str) -> Result<()> {
     router.sysctl("net/ipv4/ip_forward", "1")?;
@@ -52,21 +67,8 @@ pub(super) fn masquerade(router: &Space, device: &str) -> Result<()> {
 
 /// Through a router, with network address translation where there is nft.
 fn forwarded(cases: &mut Cases) -> Result<()> {
-    let spaces = ["who-from", "who-router", "who-to"].map(Space::new);
-    let [from, router, to] = spaces;
-    let (from, router, to) = (from?, router?, to?);
-    cable((&from, "fa"), (&router, "ra"))?;
-    cable((&to, "tb"), (&router, "rb"))?;
-    for (space, device, address) in [
-        (&from, "fa", "10.1.0.1"),
-        (&router, "ra", "10.1.0.2"),
-        (&router, "rb", "10.2.0.2"),
-        (&to, "tb", "10.2.0.1"),
-    ] {
-        space.ip(&format!("address add {address}/24 dev {device}"))?;
-    }
-    from.ip("route add default via 10.1.0.2")?;
-    to.ip("route add default via 10.2.0.2")?;
+    let names = ["who-from", "who-router", "who-to"];
+    let [from, router, to] = routed(names, [("ra", "10.1.0"), ("rb", "10.2.0")])?;
     masquerade(&router, "rb")?;
     sender(&from, "udp to=10.2.0.1:9 sizes=100,3000 count=30")?;
     stream(&from, &to, "10.2.0.1:80", "tcp-send bytes=300000")?;

@@ -59,6 +59,7 @@ impl Row {
         let who = &more.who;
         let named =
             |set: &BTreeSet<u32>, all: bool| set.contains(&who.tgid) && (!all || set.len() == 1);
+        let writers = |set: &BTreeSet<u32>| set.iter().all(|one| who.writers.contains(one));
         let count = match (who.by, truth) {
             (Some(By::Task | By::Socket), Truth::OneOf(set) | Truth::Closed(set))
                 if named(set, false) =>
@@ -67,11 +68,13 @@ impl Row {
             }
             (Some(By::Task | By::Socket), Truth::All(set)) if named(set, true) => &mut self.right,
             (Some(By::Kernel), Truth::Kernel | Truth::Closed(_)) => &mut self.kernel,
-            (Some(By::Shared), Truth::OneOf(set) | Truth::Closed(set) | Truth::All(set))
-                if set.iter().all(|one| who.writers.contains(one)) =>
+            // Of a socket with several writers; one writer's bytes are his all the same.
+            (Some(By::Shared), Truth::OneOf(set) | Truth::Closed(set))
+                if set.len() > 1 && writers(set) =>
             {
                 &mut self.shared
             }
+            (Some(By::Shared), Truth::All(set)) if writers(set) => &mut self.shared,
             (Some(By::Unknown), _) => {
                 self.first_unknown
                     .get_or_insert_with(|| more.comment.clone());
