@@ -50,8 +50,23 @@ pub struct Config {
     pub devices: Devices,
     /// What is done with each frame besides: bits of [`extra`]. 0: nothing.
     pub extras: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// What each CPU's `__preempt_count` says by which bits.
+    pub preempt: PreemptBits,
+}
+
+/// The bits of the lower half of a CPU's `__preempt_count` by which it says that it serves an interrupt.
+/// Its lowest 16 are the same in all kernels: 8 for preemption, 8 for softirqs.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+#[repr(C)]
+pub struct PreemptBits {
+    /// `HARDIRQ_MASK`.
+    pub hardirq_mask: u32,
+    /// `NMI_MASK`.
+    pub nmi_mask: u32,
+    /// What one NMI adds: `NMI_OFFSET + HARDIRQ_OFFSET`.
+    pub nmi_adds: u32,
 }
 
 /// What a capture asks for beyond the frames: [`Config::extras`].
@@ -173,5 +188,5 @@ const _: () = {
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
     assert!(size_of::<Types>() == 24);
-    assert!(size_of::<Config>() == 712);
+    assert!(size_of::<Config>() == 720);
 };

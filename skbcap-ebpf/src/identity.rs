@@ -3,15 +3,10 @@
 use aya_ebpf::helpers::generated::bpf_get_current_pid_tgid;
 use skbcap_common::{Context, CurrentTask, RecordHeader};
 
-use crate::source::Source;
+use crate::{config::config, source::Source};
 
-/// `PREEMPT_BITS` and `SOFTIRQ_BITS` are 8 wide, `HARDIRQ_BITS` and `NMI_BITS` 4
-/// (include/linux/preempt.h, unchanged from 5.10 to 7.2).
+/// `PREEMPT_BITS` and `SOFTIRQ_BITS` are 8 wide (include/linux/preempt.h, unchanged from 5.10 to 7.3).
 const SOFTIRQ_OFFSET: u32 = 1 << 8;
-const HARDIRQ_OFFSET: u32 = 1 << 16;
-const HARDIRQ_MASK: u32 = 0xf << 16;
-const NMI_OFFSET: u32 = 1 << 20;
-const NMI_MASK: u32 = 0xf << 20;
 
 /// Writes `current`'s pid, tgid and comm into a record.
 ///
@@ -82,15 +77,19 @@ pub(crate) fn context<S: Source>(preempt_count_addr: u64) -> Context {
         return Context::Unknown;
     }
     let mut count = S::word32(preempt_count_addr);
-    if count & (NMI_MASK | HARDIRQ_MASK | SOFTIRQ_OFFSET) == 0 {
+    let (hardirq_mask, nmi_mask) = (
+        config!(preempt.hardirq_mask),
+        config!(preempt.nmi_mask),
+    );
+    if count & (nmi_mask | hardirq_mask | SOFTIRQ_OFFSET) == 0 {
         return Context::Task;
     }
     // A kprobe by breakpoint runs inside what the kernel counts as an NMI (`irqentry_nmi_enter`,
     // which counts a hardirq too). Nothing is sent from a real NMI: it is the probe's own.
-    if count & NMI_MASK != 0 {
-        count = count.wrapping_sub(NMI_OFFSET + HARDIRQ_OFFSET);
+    if count & nmi_mask != 0 {
+        count = count.wrapping_sub(config!(preempt.nmi_adds));
     }
-    if count & HARDIRQ_MASK != 0 {
+    if count & hardirq_mask != 0 {
         Context::Hardirq
     } else if count & SOFTIRQ_OFFSET != 0 {
         // An odd count of softirqs is one being served; merely disabled ones count twice this.

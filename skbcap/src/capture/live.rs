@@ -106,7 +106,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         Err(why) => format!("fragments cannot be read: {why}"),
     });
     debug(&|| match &facts.cpu_words {
-        Ok(words) => format!("contexts are told apart on {} CPUs", words.len()),
+        Ok(words) => format!("contexts are told apart on {} CPUs", words.of.len()),
         Err(why) => format!("contexts cannot be told apart: {why}"),
     });
 
@@ -151,6 +151,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         current: config.fields.has(Field::Current),
         kfuncs: facts.kfuncs,
         words: facts.words(),
+        preempt_bits: facts.preempt_bits(),
         online: facts.online.iter().copied().collect(),
     };
     let loaded = Kernel::load(&options, loader, types).inspect_err(|error| {

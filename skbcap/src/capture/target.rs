@@ -8,7 +8,12 @@ use std::{
 };
 
 use anyhow::Context;
-use skbcap_common::{Hook, config::Layout, owner::Sockets, process::Tasks};
+use skbcap_common::{
+    Hook,
+    config::{Layout, PreemptBits},
+    owner::Sockets,
+    process::Tasks,
+};
 
 use super::{interfaces_text, rights};
 use crate::{
@@ -158,6 +163,7 @@ fn dry_run(
         current: false,
         kfuncs: facts.kfuncs,
         words: facts.words(),
+        preempt_bits: facts.preempt_bits(),
         online: facts.online.iter().copied().collect(),
     };
     let (mut kernel, _maps) = load::Kernel::load(&options, loader, None)?;
@@ -244,9 +250,15 @@ impl Facts {
 
     /// For each possible CPU, where it keeps the words that the programs look at.
     pub(super) fn words(&self) -> Vec<CpuWords> {
-        let words = |cpu| self.cpu_words.as_ref().ok()?.get(&cpu).copied();
+        let words = |cpu| self.cpu_words.as_ref().ok()?.of.get(&cpu).copied();
         let all = 0..self.cpus;
         all.map(|cpu| words(cpu).unwrap_or_default()).collect()
+    }
+
+    /// What their counts say by which bits; nobody asks for them where no count is known.
+    pub(super) fn preempt_bits(&self) -> PreemptBits {
+        let words = self.cpu_words.as_ref();
+        words.map_or_else(|_| PreemptBits::default(), |words| words.preempt)
     }
 }
 

@@ -5,8 +5,8 @@
 //! Owns the search for them, and the proof. Must not know: what the programs make of the values.
 //! What cannot be proved is not reported: the context is then recorded as unknown.
 //!
-//! The variables are per-CPU. The count is `__preempt_count` (5.10, 6.1, 6.15 and newer), or a member of
-//! `pcpu_hot` (6.2 to 6.14). Per-CPU variables of CPU `c` lie at `start + offset in the section +
+//! The variables are per-CPU. The count is `__preempt_count` (5.10, 6.1, 6.15 and newer; 8 bytes since
+//! 7.3, 4 before), or a member of `pcpu_hot` (6.2 to 6.14). Per-CPU variables of CPU `c` lie at `start + offset in the section +
 //! __per_cpu_offset[c]`, where `start` is `__per_cpu_start`: 0 up to 6.14, an address in the
 //! kernel's image since (`arch/x86/kernel/vmlinux.lds.S`). BTF tells the offsets in the section.
 //!
@@ -17,6 +17,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+
+use skbcap_common::config::PreemptBits;
 
 use super::btf::{Btf, BtfError};
 use super::kallsyms::Symbols;
@@ -38,6 +40,8 @@ pub const SYMBOLS: &[&[&str]] = &[
 const PER_CPU_START: &str = "__per_cpu_start";
 const COUNT: &str = "__preempt_count";
 const HOT: &str = "pcpu_hot";
+/// What came with the bits that count how often interrupts were disabled.
+const DISABLED: &str = "local_interrupt_disable_state";
 const CURRENT_KPROBE: &str = "current_kprobe";
 const BPF_PROG_ACTIVE: &str = "bpf_prog_active";
 const END_OF_INIT_TEXT: &str = "_einittext";
@@ -49,15 +53,16 @@ const SECTION: &str = ".data..percpu";
 /// kernel itself takes some ten MiB).
 const SEARCHED: u64 = 128 << 20;
 
-/// `include/linux/preempt.h@5.10`: 8 bits of preemption, 8 of softirq, 4 of hardirq, 4 of NMI. The
-/// highest bit is x86's inverted "needs rescheduling".
-const PREEMPTION: u32 = 0x0000_00ff;
-const SOFTIRQ: u32 = 0x0000_ff00;
-const HARDIRQ_ONCE: u32 = 0x0001_0000;
-const NEED_RESCHED: u32 = 0x8000_0000;
+/// `include/linux/preempt.h@5.10`: 8 bits of preemption, 8 of softirq, then what [`Count`] tells.
+const PREEMPTION: u64 = 0x0000_00ff;
+const SOFTIRQ: u64 = 0x0000_ff00;
+/// Where it is 4 bytes, its highest bit is x86's inverted "needs rescheduling".
+const NEED_RESCHED: u64 = 0x8000_0000;
+/// Where it is 8, that bit is in the upper half.
+const UPPER: u64 = !(u32::MAX as u64);
 
 /// Levels of preemption that a run by hand may show: the run's own and a tracer's or two.
-const MAX_PREEMPTION: u32 = 8;
+const MAX_PREEMPTION: u64 = 8;
 
 /// How often a value that does not fit is read again: the task may be due for rescheduling.
 const ATTEMPTS: usize = 8;
@@ -73,8 +78,14 @@ pub struct CpuWords {
     pub bpf_prog_active: u64,
 }
 
-/// The words of each CPU. CPUs that were offline are missing.
-pub type AllCpuWords = BTreeMap<u32, CpuWords>;
+/// The words of all CPUs.
+#[derive(Clone, Debug)]
+pub struct AllCpuWords {
+    /// What their counts say by which bits.
+    pub preempt: PreemptBits,
+    /// Of each. CPUs that were offline are missing.
+    pub of: BTreeMap<u32, CpuWords>,
+}
 
 /// Why the counts are not known.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +108,7 @@ pub enum Unknown {
         /// The CPU.
         cpu: u32,
         /// What was read.
-        value: u32,
+        value: u64,
         /// What the CPU did.
         place: Place,
     },
@@ -121,7 +132,7 @@ pub fn find(
     // Not there where there are no kprobes; the mark of one is then not doubted.
     let mut other = |variable| from_zero(btf, symbols, &map, variable, peek).ok();
     let [current_kprobe, bpf_prog_active] = [CURRENT_KPROBE, BPF_PROG_ACTIVE].map(&mut other);
-    let words: AllCpuWords = map
+    let of: BTreeMap<u32, CpuWords> = map
         .offsets
         .iter()
         .map(|(&cpu, offset)| {
@@ -134,8 +145,85 @@ pub fn find(
             (cpu, words)
         })
         .collect();
-    prove(&words, peek)?;
-    Ok(words)
+    let kind = Count::of(btf)?;
+    prove(kind, &of, peek)?;
+    Ok(AllCpuWords {
+        preempt: kind.bits(),
+        of,
+    })
+}
+
+/// How a kernel counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Count {
+    /// Whether it also counts how often interrupts were disabled (`HARDIRQ_DISABLE_BITS`): 8 bits more,
+    /// below those of the hardirqs. 7.2 does not, 7.3 does.
+    counts_disabled: bool,
+    /// Whether "needs rescheduling" is in an upper half (`HAS_SEPARATE_PREEMPT_RESCHED_BITS`), and
+    /// leaves all of the lower one to the counts.
+    is_wide: bool,
+}
+
+impl Count {
+    /// By what came into the kernel with each; that they are counted so is for [`prove`] to find out.
+    fn of(btf: &Btf) -> Result<Self, BtfError> {
+        let count = btf.variable(SECTION, COUNT)?;
+        Ok(Self {
+            counts_disabled: btf.variable(SECTION, DISABLED)?.is_some(),
+            is_wide: count.is_some_and(|count| count.size == 8),
+        })
+    }
+
+    fn hardirq_once(self) -> u32 {
+        if self.counts_disabled {
+            1 << 24
+        } else {
+            1 << 16
+        }
+    }
+
+    fn bits(self) -> PreemptBits {
+        let once = self.hardirq_once();
+        let nmi_once = once << 4;
+        let nmi_bits = if self.counts_disabled && !self.is_wide {
+            // The other three would take "needs rescheduling" in.
+            1
+        } else {
+            0xf
+        };
+        PreemptBits {
+            hardirq_mask: 0xf * once,
+            nmi_mask: nmi_bits * nmi_once,
+            nmi_adds: nmi_once + once,
+        }
+    }
+
+    /// The bits that are no counts.
+    fn resched(self) -> u64 {
+        if self.is_wide { UPPER } else { NEED_RESCHED }
+    }
+
+    /// Whether a count may be that of a CPU which does this. An interrupt may come upon anything but
+    /// another interrupt.
+    fn fits(self, place: Place, value: u64) -> bool {
+        let preemption = value & PREEMPTION <= MAX_PREEMPTION;
+        let resched = value & self.resched();
+        let rest = value & !(PREEMPTION | self.resched());
+        preemption
+            && resched.count_ones() <= 1
+            && match place {
+                Place::Task => rest == 0 && resched != 0,
+                Place::Interrupt => rest & !SOFTIRQ == self.hardirq_once().into(),
+            }
+    }
+
+    /// Reads a CPU's count, as wide as it is.
+    fn read(self, cpu: u32, address: u64, peek: &mut impl Peek) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        let len = if self.is_wide { 8 } else { 4 };
+        peek.read_on(cpu, address, &mut bytes[..len])?;
+        Ok(u64::from_le_bytes(bytes))
+    }
 }
 
 /// What a per-CPU map of our own tells.
@@ -233,7 +321,11 @@ fn start(btf: &Btf, symbols: &Symbols, map: &OwnMap, peek: &mut impl Peek) -> Re
 ///
 /// The thread goes to two CPUs for that, and then back to all it may run on. Where it may run on
 /// one only, that one is not seen interrupted; its address comes from the same sum as all others'.
-fn prove(words: &AllCpuWords, peek: &mut impl Peek) -> Result<(), Unknown> {
+fn prove(
+    kind: Count,
+    words: &BTreeMap<u32, CpuWords>,
+    peek: &mut impl Peek,
+) -> Result<(), Unknown> {
     let allowed = affinity::allowed()?;
     let _whole = affinity::RestoreAtEnd(allowed.clone());
     for &here in words.keys().filter(|cpu| allowed.contains(cpu)).take(2) {
@@ -244,7 +336,7 @@ fn prove(words: &AllCpuWords, peek: &mut impl Peek) -> Result<(), Unknown> {
             } else {
                 Place::Interrupt
             };
-            check(cpu, words.preempt_count, place, peek)?;
+            check(kind, cpu, words.preempt_count, place, peek)?;
         }
     }
     Ok(())
@@ -259,25 +351,17 @@ pub enum Place {
     Interrupt,
 }
 
-impl Place {
-    /// An interrupt may come upon anything but another interrupt.
-    fn fits(self, value: u32) -> bool {
-        let preemption = value & PREEMPTION <= MAX_PREEMPTION;
-        let rest = value & !(PREEMPTION | NEED_RESCHED);
-        match self {
-            Self::Task => preemption && rest == 0 && value & NEED_RESCHED != 0,
-            Self::Interrupt => preemption && rest & !SOFTIRQ == HARDIRQ_ONCE,
-        }
-    }
-}
-
-fn check(cpu: u32, address: u64, place: Place, peek: &mut impl Peek) -> Result<(), Unknown> {
+fn check(
+    kind: Count,
+    cpu: u32,
+    address: u64,
+    place: Place,
+    peek: &mut impl Peek,
+) -> Result<(), Unknown> {
     let mut value = 0;
     for _ in 0..ATTEMPTS {
-        let mut bytes = [0; 4];
-        peek.read_on(cpu, address, &mut bytes)?;
-        value = u32::from_ne_bytes(bytes);
-        if place.fits(value) {
+        value = kind.read(cpu, address, peek)?;
+        if kind.fits(place, value) {
             return Ok(());
         }
     }

@@ -15,7 +15,7 @@ use aya::{
 };
 use skbcap_common::{
     Config, Hook,
-    config::{Layout, Types, extra},
+    config::{Layout, PreemptBits, Types, extra},
     devices::Devices,
     head,
     note::NOTES,
@@ -74,6 +74,8 @@ pub struct Options {
     pub kfuncs: Option<Kfuncs>,
     /// For each possible CPU, where it keeps the words that the programs look at.
     pub words: Vec<CpuWords>,
+    /// What one of them, `__preempt_count`, says by which bits.
+    pub preempt_bits: PreemptBits,
     /// The CPUs that get a ring.
     pub online: Vec<u32>,
 }
@@ -401,7 +403,7 @@ fn config(options: &Options) -> Config {
         senders: options.senders.config(),
         tasks: options.tasks.unwrap_or_default(),
         extras: extras(options),
-        reserved: 0,
+        preempt: options.preempt_bits,
     };
     options.devices.configure(&mut config);
     config

@@ -130,31 +130,99 @@ fn the_section_is_found_in_the_image() {
 
 #[test]
 fn a_count_must_show_what_its_cpu_does() {
-    assert!(Place::Task.fits(0x8000_0001));
-    assert!(Place::Task.fits(0x8000_0000));
+    assert!(OLDER.fits(Place::Task, 0x8000_0001));
+    assert!(OLDER.fits(Place::Task, 0x8000_0000));
     for value in [0, 1, 0x8000_0100, 0x8001_0001, 0x8000_00ff, 0xffff_ffff] {
-        assert!(!Place::Task.fits(value), "{value:#x}");
+        assert!(!OLDER.fits(Place::Task, value), "{value:#x}");
     }
-    assert!(Place::Interrupt.fits(0x8001_0001));
-    assert!(Place::Interrupt.fits(0x0001_0101));
+    assert!(OLDER.fits(Place::Interrupt, 0x8001_0001));
+    assert!(OLDER.fits(Place::Interrupt, 0x0001_0101));
     for value in [
         0,
         0x8000_0001,
         0x8002_0001,
         0x8011_0001,
         0x0001_00ff,
+        0x0100_0001,
         0xffff_ffff,
     ] {
-        assert!(!Place::Interrupt.fits(value), "{value:#x}");
+        assert!(!OLDER.fits(Place::Interrupt, value), "{value:#x}");
     }
     let mut memory = Memory([(8, 0x8000_0100)].into());
-    let error = check(3, 8, Place::Task, &mut memory)
+    let error = check(OLDER, 3, 8, Place::Task, &mut memory)
         .unwrap_err()
         .to_string();
     assert_eq!(
         error,
         "what looked like CPU 3's count is 0x80000100 in its Task"
     );
+}
+
+const OLDER: Count = Count {
+    counts_disabled: false,
+    is_wide: false,
+};
+/// Since 7.3.
+const NEWER: Count = Count {
+    counts_disabled: true,
+    is_wide: true,
+};
+
+#[test]
+fn a_count_of_eight_bytes_must_show_it_too() {
+    const UPPERMOST: u64 = 1 << 63;
+    for task in [UPPERMOST, UPPERMOST + 1, 1 << 32] {
+        assert!(NEWER.fits(Place::Task, task), "{task:#x}");
+    }
+    for value in [
+        0,
+        1,
+        UPPERMOST + 0x8000_0000,
+        UPPERMOST + (1 << 32),
+        UPPERMOST + 0x1_0000,
+        UPPERMOST + 0x100_0000,
+    ] {
+        assert!(!NEWER.fits(Place::Task, value), "{value:#x}");
+    }
+    assert!(NEWER.fits(Place::Interrupt, UPPERMOST + 0x100_0001));
+    assert!(NEWER.fits(Place::Interrupt, 0x100_0101));
+    for value in [0, 0x1_0001, 0x8100_0001, 0x200_0001, 0x1100_0001] {
+        assert!(!NEWER.fits(Place::Interrupt, value), "{value:#x}");
+    }
+    let mut memory = Memory([(8, UPPERMOST + 2)].into());
+    check(NEWER, 3, 8, Place::Task, &mut memory).unwrap();
+}
+
+#[test]
+fn each_kernels_bits_are_its_own() {
+    let bits = |hardirq_mask, nmi_mask, nmi_adds| PreemptBits {
+        hardirq_mask,
+        nmi_mask,
+        nmi_adds,
+    };
+    assert_eq!(OLDER.bits(), bits(0xf_0000, 0xf0_0000, 0x11_0000));
+    assert_eq!(NEWER.bits(), bits(0xf00_0000, 0xf000_0000, 0x1100_0000));
+    // As on processors whose "needs rescheduling" stays in the count.
+    let between = Count {
+        is_wide: false,
+        ..NEWER
+    };
+    assert_eq!(between.bits(), bits(0xf00_0000, 0x1000_0000, 0x1100_0000));
+    assert_eq!(Count::of(&types(false)).unwrap(), OLDER);
+    assert_eq!(Count::of(&types(true)).unwrap(), OLDER);
+    assert_eq!(Count::of(&newer_types()).unwrap(), NEWER);
+}
+
+fn newer_types() -> Btf {
+    let mut builder = Builder::new();
+    let long = builder.int("unsigned long", 8);
+    let count = builder.variable("__preempt_count", long);
+    let disabled = builder.variable("local_interrupt_disable_state", long);
+    builder.section(
+        ".data..percpu",
+        &[(count, 0x18028, 8), (disabled, 0x1ccb8, 8)],
+    );
+    Btf::parse(builder.build()).unwrap()
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Preflight {
         const WHAT: &str = "interrupt context";
         Some(match self.cpu_words.as_ref()? {
             Ok(words) => {
-                let found = format!("{} CPUs", words.len());
+                let found = format!("{} CPUs", words.of.len());
                 row(WHAT, found, "tells task, softirq and hardirq apart")
             }
             Err(error) => row(WHAT, "unknown", format!("recorded as unknown: {error}")),
