@@ -38,6 +38,7 @@ use skbcap_common::Hook;
 
 use crate::{
     config::config,
+    owners::Time,
     source::{ByAddress, ByCast, ByTrust, ByType, Fields},
 };
 
@@ -133,79 +134,114 @@ fn note_trust(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// At `security_socket_post_create(sock, family, type, protocol, kern)`.
-#[fentry(function = "security_socket_post_create")]
-#[inline(always)]
-fn socket_created(ctx: FEntryContext) -> i32 {
-    let socket: *const u8 = ctx.arg(0);
-    let kern: i32 = ctx.arg(4);
-    owners::created(owners::sk(socket), kern != 0);
-    0
+/// A program that watches, and the same once more, for kernels that preempt their own code: on a CPU on
+/// which a task was preempted in a tracing program, they leave that program out until the task goes on
+/// (kernel/bpf/trampoline.c:__bpf_prog_enter_recur@6.12). There, the other one is run. Where both are,
+/// the second finds everything put down.
+macro_rules! watcher {
+    ($(#[doc = $doc:literal])* $kind:ident($function:literal) $name:ident, $again:ident: $watch:expr) => {
+        $(#[doc = $doc])*
+        #[$kind(function = $function)]
+        #[inline(always)]
+        fn $name(ctx: watcher!($kind)) -> i32 {
+            ($watch)(ctx, Time::First);
+            0
+        }
+
+        /// The same once more.
+        #[$kind(function = $function)]
+        #[inline(always)]
+        fn $again(ctx: watcher!($kind)) -> i32 {
+            ($watch)(ctx, Time::Again);
+            0
+        }
+    };
+    (fentry) => { FEntryContext };
+    (btf_tracepoint) => { BtfTracePointContext };
 }
 
-/// At `security_sock_graft(sk, parent)`: a connection is accepted.
-#[fentry(function = "security_sock_graft")]
-#[inline(always)]
-fn socket_accepted(ctx: FEntryContext) -> i32 {
-    let sk: *const u8 = ctx.arg(0);
-    owners::created(sk as u64, false);
-    0
+watcher! {
+    /// At `security_socket_post_create(sock, family, type, protocol, kern)`.
+    fentry("security_socket_post_create") socket_created, again_socket_created:
+    |ctx: FEntryContext, time| {
+        let socket: *const u8 = ctx.arg(0);
+        let kern: i32 = ctx.arg(4);
+        owners::created(owners::sk(socket), kern != 0, time);
+    }
 }
 
-/// At `security_inet_csk_clone(newsk, req)`: a connection can be accepted.
-#[fentry(function = "security_inet_csk_clone")]
-#[inline(always)]
-fn socket_cloned(ctx: FEntryContext) -> i32 {
-    let sk: *const u8 = ctx.arg(0);
-    let request: *const u8 = ctx.arg(1);
-    let listener = Fields::typed(request as u64).at(config!(sockets.listener));
-    owners::cloned(sk as u64, listener);
-    0
+watcher! {
+    /// At `security_sock_graft(sk, parent)`: a connection is accepted.
+    fentry("security_sock_graft") socket_accepted, again_socket_accepted:
+    |ctx: FEntryContext, time| {
+        let sk: *const u8 = ctx.arg(0);
+        owners::created(sk as u64, false, time);
+    }
 }
 
-/// At `security_socket_connect(sock, address, addrlen)`.
-#[fentry(function = "security_socket_connect")]
-#[inline(always)]
-fn socket_connects(ctx: FEntryContext) -> i32 {
-    let socket: *const u8 = ctx.arg(0);
-    owners::connects(owners::sk(socket));
-    0
+watcher! {
+    /// At `security_inet_csk_clone(newsk, req)`: a connection can be accepted.
+    fentry("security_inet_csk_clone") socket_cloned, again_socket_cloned:
+    |ctx: FEntryContext, time| {
+        let sk: *const u8 = ctx.arg(0);
+        let request: *const u8 = ctx.arg(1);
+        let listener = Fields::typed(request as u64).at(config!(sockets.listener));
+        owners::cloned(sk as u64, listener, time);
+    }
 }
 
-/// At `security_socket_sendmsg(sock, msg, size)`, by which every write goes, whatever the call.
-#[fentry(function = "security_socket_sendmsg")]
-#[inline(always)]
-fn socket_written(ctx: FEntryContext) -> i32 {
-    let socket: *const u8 = ctx.arg(0);
-    owners::written::<ByAddress>(socket);
-    0
+watcher! {
+    /// At `security_socket_connect(sock, address, addrlen)`.
+    fentry("security_socket_connect") socket_connects, again_socket_connects:
+    |ctx: FEntryContext, time| {
+        let socket: *const u8 = ctx.arg(0);
+        owners::connects(owners::sk(socket), time);
+    }
 }
 
-/// The same from Linux 6.2 on.
-#[fentry(function = "security_socket_sendmsg")]
-#[inline(always)]
-fn socket_written_cast(ctx: FEntryContext) -> i32 {
-    let socket: *const u8 = ctx.arg(0);
-    owners::written::<ByCast>(socket);
-    0
+watcher! {
+    /// At `security_socket_sendmsg(sock, msg, size)`, by which every write goes, whatever the call.
+    fentry("security_socket_sendmsg") socket_written, again_socket_written:
+    |ctx: FEntryContext, _| {
+        let socket: *const u8 = ctx.arg(0);
+        owners::written::<ByAddress>(socket);
+    }
 }
 
-/// At `inet_sendpage(sock, page, …)`, by which `sendfile` and `splice` went up to Linux 6.4.
-#[fentry(function = "inet_sendpage")]
-#[inline(always)]
-fn socket_paged(ctx: FEntryContext) -> i32 {
-    let socket: *const u8 = ctx.arg(0);
-    owners::written::<ByAddress>(socket);
-    0
+watcher! {
+    /// The same from Linux 6.2 on.
+    fentry("security_socket_sendmsg") socket_written_cast, again_socket_written_cast:
+    |ctx: FEntryContext, _| {
+        let socket: *const u8 = ctx.arg(0);
+        owners::written::<ByCast>(socket);
+    }
 }
 
-/// At `security_sk_free(sk)`, the last that is heard of a socket.
-#[fentry(function = "security_sk_free")]
-#[inline(always)]
-fn socket_released(ctx: FEntryContext) -> i32 {
-    let sk: *const u8 = ctx.arg(0);
-    owners::released(sk as u64);
-    0
+watcher! {
+    /// At `inet_sendpage(sock, page, …)`, by which `sendfile` and `splice` went up to Linux 6.4.
+    fentry("inet_sendpage") socket_paged, again_socket_paged:
+    |ctx: FEntryContext, _| {
+        let socket: *const u8 = ctx.arg(0);
+        owners::written::<ByAddress>(socket);
+    }
+}
+
+watcher! {
+    /// At `security_sk_free(sk)`, the last that is heard of a socket.
+    fentry("security_sk_free") socket_released, again_socket_released:
+    |ctx: FEntryContext, _| {
+        let sk: *const u8 = ctx.arg(0);
+        owners::released(sk as u64);
+    }
+}
+
+watcher! {
+    /// At `trace_sched_process_fork(parent, child)`, before the child runs for the first time.
+    btf_tracepoint("sched_process_fork") forked, again_forked:
+    |ctx: BtfTracePointContext, _| {
+        let child: *const u8 = ctx.arg(1);
+        sender::forked(child);
+    }
 }
 
 /// For each file of each task, when userspace reads the iterator.
@@ -214,15 +250,6 @@ fn socket_released(ctx: FEntryContext) -> i32 {
 extern "C" fn socket_found(context: *const owners::TaskFile) -> i32 {
     // SAFETY: the kernel calls this with such a context.
     unsafe { owners::holds(context) };
-    0
-}
-
-/// At `trace_sched_process_fork(parent, child)`, before the child runs for the first time.
-#[btf_tracepoint(function = "sched_process_fork")]
-#[inline(always)]
-fn forked(ctx: BtfTracePointContext) -> i32 {
-    let child: *const u8 = ctx.arg(1);
-    sender::forked(child);
     0
 }
 

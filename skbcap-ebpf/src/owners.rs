@@ -64,6 +64,30 @@ fn kind_of(socket_type: u16) -> u32 {
     }
 }
 
+/// Which of two programs at one place is at work, where there are two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Time {
+    First,
+    /// What is found put down just so is the other one's work.
+    Again,
+}
+
+/// Whether the current call has been put down in a socket's entry, by which nobody has written yet.
+///
+/// # Safety
+///
+/// `owner` is a whole map value.
+#[inline(always)]
+unsafe fn is_put_down(owner: *const Owner, tgid: u32, pid: u32, kind: u32) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*owner).tgid == tgid
+            && (*owner).pid == pid
+            && (*owner).kind == kind
+            && (*owner).writers[0] == 0
+    }
+}
+
 /// Whether the current task is a kernel thread.
 #[inline(always)]
 pub(crate) fn is_kernel_thread<S: Source>() -> bool {
@@ -109,7 +133,7 @@ fn current(kind: u32) -> Owner {
 
 /// The socket at `sk` is new, by the current task: created, or accepted.
 #[inline(always)]
-pub(crate) fn created(sk: u64, by_kernel: bool) {
+pub(crate) fn created(sk: u64, by_kernel: bool, time: Time) {
     if sk == 0 {
         return;
     }
@@ -129,6 +153,14 @@ pub(crate) fn created(sk: u64, by_kernel: bool) {
             kind::BY_THREAD
         };
     }
+    let ids = identity::pid_tgid();
+    if time == Time::Again
+        && let Some(owner) = OWNERS.get_ptr(sk)
+        // SAFETY: a whole map value.
+        && unsafe { is_put_down(owner, (ids >> 32) as u32, ids as u32, kind) }
+    {
+        return;
+    }
     process::tell_current(what::CREATED, sk);
     let _ = OWNERS.insert(sk, current(kind), 0);
     last::end_generation(last::address(sk));
@@ -136,7 +168,7 @@ pub(crate) fn created(sk: u64, by_kernel: bool) {
 
 /// The socket at `sk` is new, by a peer's connecting to the one at `listener`.
 #[inline(always)]
-pub(crate) fn cloned(sk: u64, listener: u64) {
+pub(crate) fn cloned(sk: u64, listener: u64, time: Time) {
     let Some(of_listener) = OWNERS.get_ptr(listener) else {
         // What was known of a socket at this address is not true of this one.
         released(sk);
@@ -147,6 +179,13 @@ pub(crate) fn cloned(sk: u64, listener: u64) {
     owner.kind |= kind::KNOWN;
     owner.writers = [0; 4];
     owner.task = 0;
+    if time == Time::Again
+        && let Some(there) = OWNERS.get_ptr(sk)
+        // SAFETY: a whole map value.
+        && unsafe { is_put_down(there, owner.tgid, owner.pid, owner.kind) }
+    {
+        return;
+    }
     process::tell_cloned(sk, listener);
     let _ = OWNERS.insert(sk, owner, 0);
     last::end_generation(last::address(sk));
@@ -154,7 +193,7 @@ pub(crate) fn cloned(sk: u64, listener: u64) {
 
 /// The current task connects the socket at `sk`.
 #[inline(always)]
-pub(crate) fn connects(sk: u64) {
+pub(crate) fn connects(sk: u64, time: Time) {
     if sk == 0 || Fields::typed(sk).at::<u16>(config!(sockets.family)) == AF_UNIX {
         return;
     }
@@ -165,7 +204,8 @@ pub(crate) fn connects(sk: u64) {
     let new = current(0);
     // SAFETY: a whole map value.
     unsafe {
-        if (*owner).writers[0] == 0 && (*owner).kind & kind::KERNEL == 0 {
+        let is_known = time == Time::Again && is_put_down(owner, new.tgid, new.pid, (*owner).kind);
+        if (*owner).writers[0] == 0 && (*owner).kind & kind::KERNEL == 0 && !is_known {
             process::tell_current(what::USED, sk);
             (*owner).comm = new.comm;
             (*owner).tgid = new.tgid;

@@ -176,11 +176,11 @@ pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Res
         ),
         (
             stats.socket_calls_missed,
-            "calls on sockets not seen: a socket may have a writer that is not known",
+            "calls on sockets not seen, at most: a socket may have a writer that is not known",
         ),
         (
             stats.forks_missed,
-            "forks not seen: what came of them is filtered as another sender",
+            "forks not seen, at most: what came of them is filtered as another sender",
         ),
     ];
     for (count, what) in rest {
@@ -264,8 +264,8 @@ mod tests {
              9 filtered: not what the expression selects\n3 dropped: busy\n4 dropped: no ring\n\
              5 not written: unsupported link type\n6 not written: beyond -c or -W\n\
              8 frames of sockets that are not known, or not any more\n\
-             9 calls on sockets not seen: a socket may have a writer that is not known\n\
-             10 forks not seen: what came of them is filtered as another sender\n"
+             9 calls on sockets not seen, at most: a socket may have a writer that is not known\n\
+             10 forks not seen, at most: what came of them is filtered as another sender\n"
         );
     }
 

@@ -109,6 +109,10 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         Ok(words) => format!("contexts are told apart on {} CPUs", words.of.len()),
         Err(why) => format!("contexts cannot be told apart: {why}"),
     });
+    debug(&|| match facts.preempts {
+        true => "the kernel may preempt its own code: sockets and forks are watched twice".into(),
+        false => "the kernel does not preempt its own code".into(),
+    });
 
     let rings = facts.online.len() as u32;
     let spare = u32::from(net);
@@ -152,6 +156,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         kfuncs: facts.kfuncs,
         words: facts.words(),
         preempt_bits: facts.preempt_bits(),
+        preempts: facts.preempts,
         online: facts.online.iter().copied().collect(),
     };
     let loaded = Kernel::load(&options, loader, types).inspect_err(|error| {

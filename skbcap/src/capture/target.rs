@@ -164,6 +164,7 @@ fn dry_run(
         kfuncs: facts.kfuncs,
         words: facts.words(),
         preempt_bits: facts.preempt_bits(),
+        preempts: facts.preempts,
         online: facts.online.iter().copied().collect(),
     };
     let (mut kernel, _maps) = load::Kernel::load(&options, loader, None)?;
@@ -189,6 +190,8 @@ pub(super) struct Facts {
     pub(super) kfuncs: Option<Kfuncs>,
     pub(super) page_bases: Result<PageBases, NotFound>,
     pub(super) cpu_words: Result<AllCpuWords, cpu_words::Unknown>,
+    /// Whether the kernel may preempt its own code.
+    pub(super) preempts: bool,
     /// Possible CPUs, by number: one more than the last.
     pub(super) cpus: u32,
     pub(super) online: BTreeSet<u32>,
@@ -243,6 +246,7 @@ impl Facts {
             kfuncs,
             page_bases,
             cpu_words: preflight.cpu_words.context("the CPUs were not asked")?,
+            preempts: preflight.preempts.unwrap_or(true),
             cpus: preflight.possible_cpus?.last().map_or(1, |last| last + 1),
             online: preflight.online_cpus?,
         })

@@ -34,7 +34,7 @@ use super::{
     kfuncs::Kfuncs,
     mapped::Mapped,
     maps::{self, Division, Maps},
-    missed::Misses,
+    missed::{Misses, Unseen},
     object::{self, ObjectError},
     parts::{FUNCTION, KPROBE, Loaded, NET, NOTE, Part, QUEUE, XMIT},
     refused::ProgramRefused,
@@ -76,6 +76,8 @@ pub struct Options {
     pub words: Vec<CpuWords>,
     /// What one of them, `__preempt_count`, says by which bits.
     pub preempt_bits: PreemptBits,
+    /// Whether the kernel may preempt its own code.
+    pub preempts: bool,
     /// The CPUs that get a ring.
     pub online: Vec<u32>,
 }
@@ -122,10 +124,10 @@ pub struct Kernel {
     events: Events,
     owners_missed: Mapped,
     misses: Option<Misses>,
-    /// Of the programs that watch sockets.
-    watchers: Vec<Misses>,
-    /// Of the one that watches forks.
-    follower: Option<Misses>,
+    /// By the programs that watch sockets.
+    watchers: Vec<Unseen>,
+    /// By those that watch forks.
+    follower: Unseen,
     watch: Option<Watch>,
     senders: Wanted,
 }
@@ -203,7 +205,7 @@ impl Kernel {
             owners_missed,
             misses: None,
             watchers: Vec::new(),
-            follower: None,
+            follower: Unseen::default(),
             watch: None,
             senders: options.senders.clone(),
         };
@@ -243,11 +245,15 @@ impl Kernel {
             maps.defer();
         }
         if options.sockets.is_some() {
-            kernel.watch =
-                btf.map(|btf| Watch::load(&mut kernel.ebpf, btf, options.kfuncs.is_some()));
+            kernel.watch = btf.map(|btf| {
+                let (has_functions, preempts) = (options.kfuncs.is_some(), options.preempts);
+                Watch::load(&mut kernel.ebpf, btf, has_functions, preempts)
+            });
         }
         if let Some(btf) = btf {
-            options.senders.load(&mut kernel.ebpf, btf)?;
+            options
+                .senders
+                .load(&mut kernel.ebpf, btf, options.preempts)?;
         }
         Ok((kernel, maps))
     }
@@ -267,8 +273,8 @@ impl Kernel {
         match self.watch.take() {
             Some(watch) => {
                 let events = &mut self.events;
-                let (watched, misses) = watch.start(&mut self.ebpf, || events.drain(&mut tell));
-                self.watchers = misses;
+                let (watched, unseen) = watch.start(&mut self.ebpf, || events.drain(&mut tell));
+                self.watchers = unseen;
                 watched
             }
             None => Watched::default(),

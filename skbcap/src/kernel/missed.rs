@@ -89,15 +89,6 @@ impl Misses {
         })
     }
 
-    /// Runs that the kernel has left out of a program that watches. It needs no privileges: the
-    /// program is ours. [`None`] where it is not loaded, or there is no descriptor left.
-    pub(super) fn of_watcher(program: Result<&ProgramFd, ProgramError>) -> Option<Self> {
-        Some(Self {
-            program: program.ok()?.as_fd().try_clone_to_owned().ok()?,
-            link: None,
-        })
-    }
-
     /// Frames missed so far: of a kprobe those that the probe was skipped for, and those that only
     /// its program was; of a tracepoint, runs that the kernel has left out, because the program was
     /// running on that CPU already.
@@ -115,6 +106,33 @@ impl Misses {
             Some(link) => program + word(&info(link.as_fd())?, LINK_MISSED_AT),
             None => program,
         })
+    }
+}
+
+/// What tells of calls that none of the programs at one place was run for. The kernel runs no tracing
+/// program on a CPU on which a task was preempted in it (Linux 5.12,
+/// `kernel/bpf/trampoline.c:__bpf_prog_enter`).
+#[derive(Debug, Default)]
+pub(super) struct Unseen(Vec<Misses>);
+
+impl Unseen {
+    /// The place has this program too. It needs no privileges: the program is ours. One that is not
+    /// loaded, or of which no descriptor can be had, is left out.
+    pub(super) fn also_sees(&mut self, program: Result<&ProgramFd, ProgramError>) {
+        let descriptor = |program: &ProgramFd| program.as_fd().try_clone_to_owned();
+        if let Ok(Ok(program)) = program.map(descriptor) {
+            self.0.push(Misses {
+                program,
+                link: None,
+            });
+        }
+    }
+
+    /// At most as many as this: a call that none was run for is among those of each. 0 also where the
+    /// kernel doesn't answer: before 5.19, without `CAP_BPF`.
+    pub(super) fn at_most(&self) -> u64 {
+        let counts = self.0.iter().map(|program| program.count().unwrap_or(0));
+        counts.min().unwrap_or(0)
     }
 }
 

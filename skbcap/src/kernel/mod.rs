@@ -24,6 +24,7 @@ pub mod page_base;
 pub mod parts;
 mod patterns;
 pub mod peek;
+pub mod preemption;
 pub mod preflight;
 pub mod refused;
 pub mod senders;

@@ -29,7 +29,7 @@ use own_page::OwnPage;
 /// The names that [`find`] wants to have been looked up.
 pub const SYMBOLS: &[&[&str]] = &[&[PAGE_OFFSET_BASE], &[VMEMMAP_BASE]];
 
-const PAGE_OFFSET_BASE: &str = "page_offset_base";
+pub(super) const PAGE_OFFSET_BASE: &str = "page_offset_base";
 const VMEMMAP_BASE: &str = "vmemmap_base";
 
 /// Both are multiples of this (`arch/x86/mm/kaslr.c:kernel_randomize_memory@5.10`: whole PUDs).

@@ -22,6 +22,7 @@ use super::cpus::{self, CpuListError};
 use super::kallsyms::{Symbol, Symbols};
 use super::layout::{self, LayoutError};
 use super::page_base::{self, NotFound, PageBases};
+use super::preemption;
 use crate::config::HookChoice;
 
 mod refusal;
@@ -49,6 +50,8 @@ const UNLOCKED: (u32, u32) = (5, 11);
 pub struct Preflight {
     /// The kernel's release, as `uname -r` prints it.
     pub release: String,
+    /// What it was built as, and when: `uname -v`.
+    pub version: String,
     /// The machine, as `uname -m` prints it.
     pub machine: String,
     /// The kernel's types.
@@ -82,6 +85,8 @@ pub struct Preflight {
     pub page_bases: Option<Result<PageBases, NotFound>>,
     /// Where each CPU counts its interrupts, once that was looked for.
     pub cpu_words: Option<Result<AllCpuWords, Unknown>>,
+    /// Whether the kernel may preempt its own code, once that was looked for.
+    pub preempts: Option<bool>,
 }
 
 /// The kernel's types, and what is needed of them.
@@ -115,9 +120,16 @@ impl Preflight {
     /// [`Preflight::hook`] decides what that means.
     #[must_use]
     pub fn gather(btf: Option<&Path>) -> Self {
-        let names = [page_base::SYMBOLS, cpu_words::SYMBOLS, &[&[FUNCTION]]].concat();
+        let names = [
+            page_base::SYMBOLS,
+            cpu_words::SYMBOLS,
+            preemption::SYMBOLS,
+            &[&[FUNCTION]],
+        ]
+        .concat();
         Self {
             release: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            version: line("/proc/sys/kernel/version").unwrap_or_default(),
             machine: line("/proc/sys/kernel/arch").unwrap_or(std::env::consts::ARCH.into()),
             types: types(btf.unwrap_or(Path::new(RUNNING_KERNEL))),
             symbols: Symbols::look_up(&names),
@@ -136,6 +148,7 @@ impl Preflight {
             online_cpus: cpus::online(),
             page_bases: None,
             cpu_words: None,
+            preempts: None,
         }
     }
 
@@ -144,9 +157,11 @@ impl Preflight {
         &mut self,
         page_bases: Result<PageBases, NotFound>,
         cpu_words: Result<AllCpuWords, Unknown>,
+        preempts: bool,
     ) {
         self.page_bases = Some(page_bases);
         self.cpu_words = Some(cpu_words);
+        self.preempts = Some(preempts);
     }
 
     /// The hook to take, or why there is none. To be asked before anything is attached.

@@ -18,7 +18,10 @@ use skbcap_common::sender::{
     USERS, USERS_LEN, kind,
 };
 
-use super::{cgroups::Cgroup, load::LoadError, missed::Misses, patterns, refused::ProgramRefused};
+use super::{
+    cgroups::Cgroup, load::LoadError, missed::Unseen, patterns, refused::ProgramRefused,
+    watch::again,
+};
 
 /// The program that follows, and where it belongs.
 const FORKED: &str = "forked";
@@ -96,17 +99,22 @@ impl Wanted {
             .map_max_entries(MEMBERS, if_asked(!self.cgroups.is_empty(), MEMBERS_LEN));
     }
 
-    /// Loads the program that follows, if one is wanted.
-    pub(super) fn load(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
-        if self.followed.is_some() {
-            let loaded = forked(ebpf).load(FORK, btf);
+    /// Loads the program that follows, if one is wanted; twice where the kernel `preempts` its own
+    /// code.
+    pub(super) fn load(&self, ebpf: &mut Ebpf, btf: &Btf, preempts: bool) -> Result<(), LoadError> {
+        if self.followed.is_none() {
+            return Ok(());
+        }
+        let again = again(FORKED);
+        for program in [FORKED].into_iter().chain(preempts.then_some(&*again)) {
+            let loaded = tracepoint(ebpf, program).load(FORK, btf);
             loaded.map_err(|error| ProgramRefused::new(FORK, error))?;
         }
         Ok(())
     }
 
     /// Fills the maps, and begins to follow.
-    pub(super) fn begin(&self, ebpf: &mut Ebpf) -> Result<Option<Misses>, LoadError> {
+    pub(super) fn begin(&self, ebpf: &mut Ebpf) -> Result<Unseen, LoadError> {
         let trouble = |map| {
             move |error: MapError| LoadError::Map {
                 map,
@@ -130,6 +138,7 @@ impl Wanted {
         for (tgid, uid) in users {
             note(ebpf, USERS, tgid, uid).map_err(trouble(USERS))?;
         }
+        let mut unseen = Unseen::default();
         let members = self.put_cgroups(ebpf).map_err(trouble(CGROUPS))?;
         for (tgid, bits) in members {
             note(ebpf, MEMBERS, tgid, bits).map_err(trouble(MEMBERS))?;
@@ -137,14 +146,20 @@ impl Wanted {
         if let Some(tgid) = self.followed {
             let insert = table(ebpf, FOLLOWED).insert(tgid, 1, 0);
             insert.map_err(trouble(FOLLOWED))?;
-            let follower = forked(ebpf);
-            follower.attach().map_err(|source| LoadError::Attach {
-                place: FORK,
-                source: Box::new(source),
-            })?;
-            return Ok(Misses::of_watcher(follower.fd()));
+            for program in [FORKED, &again(FORKED)] {
+                let follower = tracepoint(ebpf, program);
+                if follower.fd().is_err() {
+                    // Not loaded: not needed.
+                    continue;
+                }
+                follower.attach().map_err(|source| LoadError::Attach {
+                    place: FORK,
+                    source: Box::new(source),
+                })?;
+                unseen.also_sees(follower.fd());
+            }
         }
-        Ok(None)
+        Ok(unseen)
     }
 }
 
@@ -225,7 +240,7 @@ fn table<'e, K: Pod>(ebpf: &'e mut Ebpf, name: &str) -> HashMap<&'e mut MapData,
         .expect("a hash map in the object")
 }
 
-fn forked(ebpf: &mut Ebpf) -> &mut BtfTracePoint {
-    let program = ebpf.program_mut(FORKED).expect("a program of the object");
+fn tracepoint<'e>(ebpf: &'e mut Ebpf, name: &str) -> &'e mut BtfTracePoint {
+    let program = ebpf.program_mut(name).expect("a program of the object");
     program.try_into().expect("a BTF tracepoint in the object")
 }

@@ -13,6 +13,7 @@ use super::{
     object,
     page_base::{self, Ways},
     peek::{self, Mailbox},
+    preemption,
     preflight::Preflight,
     refused::ProgramRefused,
 };
@@ -52,7 +53,8 @@ pub fn explore(
     let mut mailbox = Mailbox::of(&object).map_err(SetupError::Mailbox)?;
     let page_bases = page_base::find(ways, &types.btf, symbols, &mut mailbox);
     let cpu_words = cpu_words::find(&types.btf, symbols, online, &mut mailbox);
-    preflight.add_memory(page_bases, cpu_words);
+    let preempts = preemption::preempts(&preflight.version, symbols, &mut mailbox);
+    preflight.add_memory(page_bases, cpu_words, preempts);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use aya::{
     programs::{FEntry, Iter, ProgramError},
 };
 
-use super::{missed::Misses, refused::ProgramRefused};
+use super::{missed::Unseen, refused::ProgramRefused};
 
 /// A program of the object, and the function that it belongs to.
 struct Watcher {
@@ -73,10 +73,16 @@ const PAGED: &str = "inet_sendpage";
 /// The program for the kernel's iterator of that name.
 const FOUND: (&str, &str) = ("socket_found", "task_file");
 
+/// What the second one of two programs at a place is called (`skbcap-ebpf/src/main.rs`).
+pub(super) fn again(program: &str) -> String {
+    format!("again_{program}")
+}
+
 /// The programs, loaded as far as the kernel takes them.
 #[derive(Debug)]
 pub(super) struct Watch {
-    loaded: Vec<&'static str>,
+    /// Those at one place together.
+    loaded: Vec<Vec<String>>,
     finds: bool,
     /// Why no socket is watched.
     fatal: Option<String>,
@@ -102,8 +108,8 @@ impl Watched {
 }
 
 impl Watch {
-    /// Loads what the kernel takes.
-    pub(super) fn load(ebpf: &mut Ebpf, btf: &Btf, has_functions: bool) -> Self {
+    /// Loads what the kernel takes; each program twice where it `preempts` its own code.
+    pub(super) fn load(ebpf: &mut Ebpf, btf: &Btf, has_functions: bool, preempts: bool) -> Self {
         let mut this = Self {
             loaded: Vec::new(),
             finds: false,
@@ -111,16 +117,24 @@ impl Watch {
             refused: Vec::new(),
         };
         for watcher in &WATCHERS {
+            let mut load = |program: &str| {
+                let mut programs = vec![program.to_owned()];
+                programs.extend(preempts.then(|| again(program)));
+                for program in &programs {
+                    fentry(ebpf, program).load(watcher.function, btf)?;
+                }
+                Ok(programs)
+            };
             let faster = watcher.faster;
             if has_functions
                 && faster != watcher.program
-                && fentry(ebpf, faster).load(watcher.function, btf).is_ok()
+                && let Ok(programs) = load(faster)
             {
-                this.loaded.push(faster);
+                this.loaded.push(programs);
                 continue;
             }
-            match fentry(ebpf, watcher.program).load(watcher.function, btf) {
-                Ok(()) => this.loaded.push(watcher.program),
+            match load(watcher.program) {
+                Ok(programs) => this.loaded.push(programs),
                 Err(ProgramError::Btf(_)) if watcher.function == PAGED => {}
                 Err(error) => {
                     let why = in_words(ProgramRefused::new(watcher.function, error));
@@ -153,7 +167,7 @@ impl Watch {
 
     /// Attaches them, and reads the iterator to its end, and calls `drain` in between. What came of
     /// it, and what tells of calls that the attached programs do not see.
-    pub(super) fn start(self, ebpf: &mut Ebpf, drain: impl FnMut()) -> (Watched, Vec<Misses>) {
+    pub(super) fn start(self, ebpf: &mut Ebpf, drain: impl FnMut()) -> (Watched, Vec<Unseen>) {
         let Self {
             loaded,
             finds,
@@ -163,19 +177,22 @@ impl Watch {
         if let Some(why) = fatal {
             return (Watched::fatal(&why), Vec::new());
         }
-        let mut misses = Vec::new();
-        for (at, &program) in loaded.iter().enumerate() {
-            let watcher = fentry(ebpf, program);
-            let Err(error) = watcher.attach() else {
-                misses.extend(Misses::of_watcher(watcher.fd()));
-                continue;
-            };
-            for &attached in &loaded[..at] {
-                // One that can't be taken off again only fills a map that nobody believes.
-                let _ = fentry(ebpf, attached).unload();
+        let mut unseen = Vec::new();
+        for programs in &loaded {
+            let mut of_place = Unseen::default();
+            for program in programs {
+                let watcher = fentry(ebpf, program);
+                if let Err(error) = watcher.attach() {
+                    for attached in loaded.iter().flatten() {
+                        // One that can't be taken off again only fills a map that nobody believes.
+                        let _ = fentry(ebpf, attached).unload();
+                    }
+                    let why = format!("{program} can't be attached: {}", in_words(error));
+                    return (Watched::fatal(&why), Vec::new());
+                }
+                of_place.also_sees(watcher.fd());
             }
-            let why = format!("{program} can't be attached: {}", in_words(error));
-            return (Watched::fatal(&why), Vec::new());
+            unseen.push(of_place);
         }
         if finds && let Err(error) = find(ebpf, drain) {
             refused.push(older(&in_words(error)));
@@ -184,7 +201,7 @@ impl Watch {
             claims: true,
             lowered: refused,
         };
-        (watched, misses)
+        (watched, unseen)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{FUNCTION, Kernel, Loaded, Misses, Watch};
+use super::{FUNCTION, Kernel, Loaded, Misses, Unseen, Watch};
 use crate::kernel::{btf::Btf, missed};
 
 impl Kernel {
@@ -66,22 +66,19 @@ impl Kernel {
         self.owners_missed.words()[0].load(Ordering::Relaxed)
     }
 
-    /// Calls on sockets that the programs that watch them did not see: the kernel runs none of them
-    /// on a CPU on which a task was preempted in it (Linux 5.12,
-    /// `kernel/bpf/trampoline.c:__bpf_prog_enter`). Frames of one whose first write was not seen are
-    /// said to be another's. 0 also where the kernel doesn't answer: before 5.19, without `CAP_BPF`.
+    /// Calls on sockets that the programs that watch them did not see, at most: frames of one whose
+    /// first write was not seen are said to be another's. 0 also where the kernel doesn't answer:
+    /// before 5.19, without `CAP_BPF`.
     #[must_use]
     pub fn socket_calls_missed(&self) -> u64 {
-        let counts = self.watchers.iter().map(Misses::count);
-        counts.filter_map(Result::ok).sum()
+        self.watchers.iter().map(Unseen::at_most).sum()
     }
 
-    /// Forks that were not seen, so that the new processes are not followed: as
+    /// Forks that were not seen, at most, so that the new processes are not followed: as
     /// [`Kernel::socket_calls_missed`].
     #[must_use]
     pub fn forks_missed(&self) -> u64 {
-        let count = self.follower.as_ref().map(Misses::count);
-        count.and_then(Result::ok).unwrap_or(0)
+        self.follower.at_most()
     }
 
     /// What of the programs that watch sockets the kernel did not take, and what that lowers, in

@@ -7,6 +7,7 @@ fn machine() -> Preflight {
     let text = "ffffffff81b2c3d0 T __dev_queue_xmit\n";
     Preflight {
         release: "6.1.0-28-amd64".into(),
+        version: "#1 SMP PREEMPT_DYNAMIC Debian 6.1.119-1".into(),
         machine: "x86_64".into(),
         types: Ok(Types {
             btf: Btf::parse(Builder::new().build()).unwrap(),
@@ -28,6 +29,7 @@ fn machine() -> Preflight {
         online_cpus: cpus::parse("0-3"),
         page_bases: None,
         cpu_words: None,
+        preempts: None,
     }
 }
 
@@ -198,7 +200,7 @@ fn every_refusal_is_one_line() {
 #[test]
 fn the_report_is_aligned() {
     let mut machine = machine();
-    machine.add_memory(Err(NotFound(Vec::new())), Err(Unknown::NoStart));
+    machine.add_memory(Err(NotFound(Vec::new())), Err(Unknown::NoStart), false);
     let report = machine.to_string();
     let lines: Vec<&str> = report.lines().collect();
     let (last, rows) = lines.split_last().unwrap();

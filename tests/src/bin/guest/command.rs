@@ -24,13 +24,13 @@ pub(crate) fn noise(space: &Space) -> Result<Program> {
 }
 
 /// A program with arguments behind a command line in words.
-fn with_command(words: &str, program: &[&str]) -> Command {
+pub(crate) fn with_command(words: &str, program: &[&str]) -> Command {
     let mut skbcap = command(words);
     skbcap.arg("--").args(program);
     skbcap
 }
 
-fn run(space: &Space, command: &mut Command) -> Result<Output> {
+pub(crate) fn run(space: &Space, command: &mut Command) -> Result<Output> {
     let output = space.within(|| Ok(command.output()?))?;
     println!("{command:?}: {}", output.status);
     println!("{}", String::from_utf8_lossy(&output.stderr));

@@ -140,6 +140,11 @@ const TESTS: &[Test] = &[
         "seconds=180 since=6.1 append=preempt=full",
         missed::missed_socket_calls,
     ),
+    (
+        "missed_forks",
+        "seconds=300 since=newest append=preempt=full",
+        missed::missed_forks,
+    ),
     ("xmit_senders", "seconds=180", xmit::xmit_senders),
     (
         "command_family",
