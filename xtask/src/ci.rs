@@ -82,7 +82,7 @@ pub(crate) fn main(cache: &Cache, with_guests: bool) -> Result<bool> {
                 println!("== tests in guests: FAILED: {error:#}");
             }
         }
-        step("instructions a frame", &mut || vm::icount::gate(cache));
+        step("instructions a frame", &mut vm::icount::judge_gate);
     }
     count.add(guests);
     println!("\n{} passed, {} failed", count.passed, count.failed);

@@ -121,11 +121,15 @@ pub(crate) fn main(cache: &Cache, options: &Options) -> Result<bool> {
     Ok(count.failed == 0)
 }
 
-/// All guest tests on all kernels.
+/// All guest tests on all kernels, and beside them the measurement that [`icount::judge_gate`] judges.
 pub(crate) fn all(cache: &Cache) -> Result<Count> {
-    let programs = Programs::build("guest")?;
+    // As users build it, for the measurement's sake.
+    let programs = Programs::build("release")?;
     let tests = programs.tests()?;
-    run(cache, &Options::all(), &programs, tests)
+    let gate = icount::gate_test(&tests)?;
+    let mut tests = plan::select(tests, &[])?;
+    tests.push(gate);
+    run_selected(cache, &Options::all(), &programs, &tests)
 }
 
 /// Runs the tests that are asked for and prints how each one ended.
@@ -137,10 +141,19 @@ fn run(cache: &Cache, options: &Options, programs: &Programs, tests: Vec<Test>) 
             test.once = false;
         }
     }
+    run_selected(cache, options, programs, &tests)
+}
+
+fn run_selected(
+    cache: &Cache,
+    options: &Options,
+    programs: &Programs,
+    tests: &[Test],
+) -> Result<Count> {
     let host = Host::get(cache, options)?;
     let names = KERNELS.map(|kernel| kernel.name);
     let kernels: Vec<usize> = host.systems.iter().map(|system| system.place).collect();
-    let guests = plan::guests(&tests, &kernels, &names)?;
+    let guests = plan::guests(tests, &kernels, &names)?;
     let mut dirs = Vec::new();
     for guest in &guests {
         let kernel = names[guest.kernel];

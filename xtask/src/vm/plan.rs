@@ -8,6 +8,10 @@ use anyhow::{Context, Result, bail, ensure};
 /// How long a test may take when it does not say.
 const SECONDS: u32 = 60;
 
+/// How long all tests of a guest may take together: with more, a kernel's tests go to several guests,
+/// so that no processor is left with one kernel while the others have nothing to do.
+const GUEST_SECONDS: u32 = 4500;
+
 /// One line of `guest --list`: `NAME KEY[=VALUE]…`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Test {
@@ -141,6 +145,11 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
+    /// Whether a test for such a machine may go to it.
+    fn has_room_for(&self, test: &Test) -> bool {
+        !self.machine.alone && self.seconds() + test.seconds <= GUEST_SECONDS
+    }
+
     /// What its tests may take.
     fn seconds(&self) -> u32 {
         self.tests.iter().map(|test| test.seconds).sum()
@@ -178,7 +187,7 @@ pub(crate) fn guests(tests: &[Test], kernels: &[usize], names: &[&str]) -> Resul
             }
             let shared = guests[first..]
                 .iter_mut()
-                .find(|guest| guest.machine == test.machine && !test.machine.alone);
+                .find(|guest| guest.machine == test.machine && guest.has_room_for(test));
             if let Some(guest) = shared {
                 guest.tests.push(test.clone());
             } else {
@@ -191,8 +200,12 @@ pub(crate) fn guests(tests: &[Test], kernels: &[usize], names: &[&str]) -> Resul
             }
         }
     }
-    // The longest first: at the end, none is left to run for long beside nothing.
-    guests.sort_by_key(|guest| (guest.machine.alone, Reverse(guest.seconds())));
+    // The longest first: at the end, none is left to run for long beside nothing. A machine that counts
+    // instructions is the slowest.
+    guests.sort_by_key(|guest| {
+        let machine = &guest.machine;
+        (machine.alone, !machine.icount, Reverse(guest.seconds()))
+    });
     Ok(guests)
 }
 
@@ -227,6 +240,16 @@ mod tests {
             ]
         );
         assert_eq!(guests[2].machine.append, ["lockdown=integrity", "quiet"]);
+    }
+
+    #[test]
+    fn many_tests_of_a_kernel_go_to_several_guests() {
+        let list: String = (0..100).map(|number| format!("t{number}\n")).collect();
+        let tests = select(parse(&list).unwrap(), &[]).unwrap();
+        let guests = guests(&tests, &[0], &["6.1"]).unwrap();
+        let counts: Vec<_> = guests.iter().map(|guest| guest.tests.len()).collect();
+        assert_eq!(counts, [75, 25]);
+        assert_eq!(guests[1].tests[0].name, "t75");
     }
 
     #[test]

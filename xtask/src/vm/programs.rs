@@ -45,13 +45,13 @@ impl Programs {
         let messages = output(command.stderr(std::process::Stdio::inherit()))?;
         let executables = messages.lines().filter_map(executable);
         let mut paths: Vec<PathBuf> = executables.map(PathBuf::from).collect();
-        paths.push(Self::dynamic()?);
+        paths.push(Self::dynamic(profile)?);
         Ok(Self { paths })
     }
 
     /// skbcap with the host's C library, so that it can open libpcap, under a name of its own. Not as
     /// the host's own is built: unoptimised, its start takes seconds in a guest.
-    fn dynamic() -> Result<PathBuf> {
+    fn dynamic(profile: &str) -> Result<PathBuf> {
         let mut command = Command::new("cargo");
         command
             .current_dir(repository())
@@ -63,7 +63,8 @@ impl Programs {
                 "--bin",
                 "skbcap",
             ])
-            .args(["--profile", "guest", "--target-dir", "target/guest-dynamic"])
+            // Where what the host runs during a build lies already.
+            .args(["--profile", profile, "--target-dir", "target/guest"])
             .args(["--message-format", "json-render-diagnostics"]);
         let messages = output(command.stderr(std::process::Stdio::inherit()))?;
         let built = messages.lines().find_map(executable);

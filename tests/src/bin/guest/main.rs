@@ -186,7 +186,11 @@ const TESTS: &[Test] = &[
     ("who_current", "seconds=180", who::who_current),
     ("who_cgroup", "seconds=180", who::who_cgroup),
     ("who_cmdline", "seconds=180", who::who_cmdline),
-    ("who_fields_lines", "seconds=180", who::who_fields_lines),
+    (
+        "who_fields_lines",
+        "seconds=180 once",
+        who::who_fields_lines,
+    ),
     ("who_many_sockets", "seconds=180", who::who_many_sockets),
     ("pipe", "seconds=180 once", life::pipe),
     ("idle", "seconds=180", life::idle),
@@ -214,8 +218,8 @@ const TESTS: &[Test] = &[
         "seconds=180 append=lockdown=confidentiality",
         bad_input::lockdown,
     ),
-    ("wallclock", "seconds=180", clock::wallclock),
-    ("clock_step", "seconds=180", clock::clock_step),
+    ("wallclock", "seconds=180 once", clock::wallclock),
+    ("clock_step", "seconds=180 once", clock::clock_step),
     ("shapes", "seconds=600 memory=4096 on=6.12", shapes::all),
     ("some_shapes", "seconds=180 off=6.12", shapes::some),
     ("stress_stopped", "seconds=180", stress::stress_stopped),
@@ -244,7 +248,7 @@ const TESTS: &[Test] = &[
     ),
     (
         "stress_interfaces",
-        "seconds=400",
+        "seconds=400 once",
         stress_machine::stress_interfaces,
     ),
     (
