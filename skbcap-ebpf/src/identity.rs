@@ -77,10 +77,7 @@ pub(crate) fn context<S: Source>(preempt_count_addr: u64) -> Context {
         return Context::Unknown;
     }
     let mut count = S::word32(preempt_count_addr);
-    let (hardirq_mask, nmi_mask) = (
-        config!(preempt.hardirq_mask),
-        config!(preempt.nmi_mask),
-    );
+    let (hardirq_mask, nmi_mask) = (config!(preempt.hardirq_mask), config!(preempt.nmi_mask));
     if count & (nmi_mask | hardirq_mask | SOFTIRQ_OFFSET) == 0 {
         return Context::Task;
     }

@@ -113,7 +113,7 @@ impl Misses {
 /// program on a CPU on which a task was preempted in it (Linux 5.12,
 /// `kernel/bpf/trampoline.c:__bpf_prog_enter`).
 #[derive(Debug, Default)]
-pub(super) struct Unseen(Vec<Misses>);
+pub struct Unseen(Vec<Misses>);
 
 impl Unseen {
     /// The place has this program too. It needs no privileges: the program is ours. One that is not
