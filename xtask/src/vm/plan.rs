@@ -10,7 +10,7 @@ const SECONDS: u32 = 60;
 
 /// How long all tests of a guest may take together: with more, a kernel's tests go to several guests,
 /// so that no processor is left with one kernel while the others have nothing to do.
-const GUEST_SECONDS: u32 = 4500;
+const GUEST_SECONDS: u32 = 7200;
 
 /// One line of `guest --list`: `NAME KEY[=VALUE]…`.
 #[derive(Clone, Debug, PartialEq)]
@@ -244,12 +244,12 @@ mod tests {
 
     #[test]
     fn many_tests_of_a_kernel_go_to_several_guests() {
-        let list: String = (0..100).map(|number| format!("t{number}\n")).collect();
+        let list: String = (0..150).map(|number| format!("t{number}\n")).collect();
         let tests = select(parse(&list).unwrap(), &[]).unwrap();
         let guests = guests(&tests, &[0], &["6.1"]).unwrap();
         let counts: Vec<_> = guests.iter().map(|guest| guest.tests.len()).collect();
-        assert_eq!(counts, [75, 25]);
-        assert_eq!(guests[1].tests[0].name, "t75");
+        assert_eq!(counts, [120, 30]);
+        assert_eq!(guests[1].tests[0].name, "t120");
     }
 
     #[test]
