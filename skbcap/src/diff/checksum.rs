@@ -32,6 +32,11 @@ pub(super) struct Side<'a> {
 }
 
 impl Side<'_> {
+    /// Whether fewer bytes were kept than there were, and than at most `cut`.
+    pub(super) fn is_short(&self, cut: usize) -> bool {
+        self.frame.data.len() < cut.min(self.frame.len as usize)
+    }
+
     fn stored(&self, at: usize) -> Option<u16> {
         let bytes = self.frame.data.get(at..)?.first_chunk()?;
         Some(u16::from_be_bytes(*bytes))

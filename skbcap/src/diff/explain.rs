@@ -217,6 +217,13 @@ impl<'a> Left<'a> {
         Side { frame, layers }
     }
 
+    /// Whether any has fewer bytes than at most `cut` explains.
+    fn has_short(&self, cut: usize) -> bool {
+        self.indices()
+            .iter()
+            .any(|&index| self.side(index).is_short(cut))
+    }
+
     fn indices(&self) -> Vec<usize> {
         (0..self.frames.len())
             .filter(|&index| !self.is_paired[index])
@@ -261,6 +268,10 @@ impl<'a> Search<'a> {
             keys::behind_link,
         ] {
             self.pass(key, true);
+        }
+        // A table of lengths leads to many, so only where a frame was cut shorter than it should be.
+        if self.left.iter().any(|left| left.has_short(self.cut)) {
+            self.pass(keys::same_len, true);
         }
     }
 

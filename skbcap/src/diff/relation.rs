@@ -146,9 +146,8 @@ pub(super) fn relate(ours: Side<'_>, theirs: Side<'_>, cut: usize) -> Relation {
         relation.field("frame.len", [0, 0], 0);
         return relation;
     }
-    let is_short = |side: Side<'_>| side.frame.data.len() < cut.min(side.frame.len as usize);
     let kept = [0, 1].map(|side| data[side].len().saturating_sub(network[side]));
-    if kept[0] != kept[1] && is_short(sides[usize::from(kept[1] < kept[0])]) {
+    if kept[0] != kept[1] && sides[usize::from(kept[1] < kept[0])].is_short(cut) {
         relation.add(Difference::Cut);
     }
     relation

@@ -67,6 +67,13 @@ pub(super) fn behind_link(side: Side<'_>, cut: usize, hasher: &mut dyn Hasher) -
     network(side, cut, hasher)
 }
 
+/// The same header and true length: where one side kept little, no more may be there to share.
+pub(super) fn same_len(side: Side<'_>, _: usize, hasher: &mut dyn Hasher) -> bool {
+    header(side.layers.header, hasher);
+    hasher.write_u32(side.frame.len);
+    true
+}
+
 /// Addresses, ports and protocol.
 fn flow(side: Side<'_>, hasher: &mut dyn Hasher) -> bool {
     let data = side.frame.data;
