@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
-use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -12,7 +11,7 @@ use super::Row;
 use super::judge::{self, Found, Reason};
 use super::run::{Clock, Ready};
 use super::scene::Scene;
-use crate::beside::{LAST_BLOCK, Point, Tcpdump};
+use crate::beside::{LAST_BLOCK, Point, Tcpdump, now_ns};
 use crate::lab::Space;
 use crate::program::out;
 use crate::skbcap::{Done, Hook, Skbcap};
@@ -173,11 +172,6 @@ fn start(
     }
     let listening = |(hook, skbcap): (Hook, Skbcap)| Ok((hook, device, skbcap.listen()?));
     launched.into_iter().map(listening).collect()
-}
-
-/// Nanoseconds since 1970.
-fn now_ns() -> Result<u64> {
-    Ok(UNIX_EPOCH.elapsed()?.as_nanos().try_into()?)
 }
 
 /// A row's file of tcpdump's, as [`Tcpdump`] names it.
