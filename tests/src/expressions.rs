@@ -1,10 +1,11 @@
 //! Filter expressions: every primitive of pcap-filter(7), and long ones.
 
 /// Expressions longer than one would type. The second one compiles to 4,000 instructions or so for
-/// Ethernet.
+/// Ethernet. Of twice as many hosts as in the first, libpcap's optimiser needs ten times as long: 3 s, and
+/// half a minute where it is emulated.
 #[must_use]
 pub fn long() -> [String; 3] {
-    let hosts = (0..=255u16).map(|n| format!("host 10.0.{}.{n}", n % 3));
+    let hosts = (0..128u16).map(|n| format!("host 10.0.{}.{n}", n % 3));
     let nets = (0..200).map(|n| format!("net 2001:db8:{n:x}::/48"));
     [
         hosts.collect::<Vec<_>>().join(" or "),
