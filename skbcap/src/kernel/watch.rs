@@ -118,8 +118,10 @@ impl Watch {
         };
         for watcher in &WATCHERS {
             let mut load = |program: &str| {
-                let mut programs = vec![program.to_owned()];
-                programs.extend(preempts.then(|| again(program)));
+                // The last one that is attached at a function runs first
+                // (kernel/bpf/trampoline.c:__bpf_trampoline_link_prog@5.10): the second one first.
+                let mut programs = Vec::from_iter(preempts.then(|| again(program)));
+                programs.push(program.to_owned());
                 for program in &programs {
                     fentry(ebpf, program).load(watcher.function, btf)?;
                 }
