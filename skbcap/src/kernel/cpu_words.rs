@@ -6,8 +6,8 @@
 //! What cannot be proved is not reported: the context is then recorded as unknown.
 //!
 //! The variables are per-CPU. The count is `__preempt_count` (5.10, 6.1, 6.15 and newer; 8 bytes since
-//! 7.3, 4 before), or a member of `pcpu_hot` (6.2 to 6.14). Per-CPU variables of CPU `c` lie at `start + offset in the section +
-//! __per_cpu_offset[c]`, where `start` is `__per_cpu_start`: 0 up to 6.14, an address in the
+//! 7.3, 4 before), or a member of `pcpu_hot` (6.2 to 6.14). Per-CPU variables of CPU `c` lie at `start +
+//! offset in the section + __per_cpu_offset[c]`, where `start` is `__per_cpu_start`: 0 up to 6.14, an address in the
 //! kernel's image since (`arch/x86/kernel/vmlinux.lds.S`). BTF tells the offsets in the section.
 //!
 //! Where kallsyms lists no data symbols, a per-CPU map of our own tells `__per_cpu_offset[c]`: the
