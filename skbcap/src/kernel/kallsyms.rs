@@ -1,4 +1,5 @@
-//! Addresses of kernel symbols, several of them in one pass over `/proc/kallsyms`.
+//! Addresses of kernel symbols: asked for by a program, or several of them in one pass over
+//! `/proc/kallsyms`.
 //!
 //! Owns the file's format. Must not know: what a symbol is good for; the modules that need one
 //! keep lists of names (`SYMBOLS`), which go into one look-up together, because the kernel takes
@@ -7,6 +8,8 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
+
+mod asked;
 
 const PATH: &str = "/proc/kallsyms";
 
@@ -33,11 +36,29 @@ impl Symbols {
     /// Looks one of each of `names` up: where names stand together, the first that is listed will do.
     /// Symbols of modules are not considered.
     ///
+    /// `release` is the kernel's: since Linux 6.2 a program asks for them, where the kernel takes it.
+    ///
     /// # Errors
     ///
     /// If the file can't be opened or read (no `CONFIG_KALLSYMS`).
-    pub fn look_up(names: &[&[&str]]) -> io::Result<Self> {
+    pub fn look_up(names: &[&[&str]], release: &str) -> io::Result<Self> {
+        if searches_by_halves(release)
+            && let Ok(symbols) = Self::ask(&names.concat())
+        {
+            return Ok(symbols);
+        }
         Self::scan(File::open(PATH)?, names)
+    }
+
+    /// Asks for all of `names`.
+    fn ask(names: &[&str]) -> io::Result<Self> {
+        let addresses = asked::addresses(names)?;
+        let found = names.iter().zip(addresses);
+        let found = found.filter_map(|(name, address)| Some(((*name).into(), address?)));
+        Ok(Self {
+            found: found.collect(),
+            visible: true,
+        })
     }
 
     /// As [`Symbols::look_up`], in text of that format. A line of another format is skipped.
@@ -122,6 +143,14 @@ impl Symbols {
             Symbol::Hidden | Symbol::Absent => None,
         }
     }
+}
+
+/// Whether this kernel finds a symbol without going through all of them
+/// (kernel/kallsyms.c:kallsyms_lookup_names@6.2).
+fn searches_by_halves(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    matches!((number(), number()), (Some(major), Some(minor)) if (major, minor) >= (6, 2))
 }
 
 #[cfg(test)]
@@ -215,8 +244,39 @@ ffffffffc0201000 t vmemmap_base\t[some_module]
     #[test]
     fn the_running_kernel_is_read() {
         if std::path::Path::new(PATH).exists() {
-            let symbols = Symbols::look_up(&[&["_stext"], &["__dev_queue_xmit"]]).unwrap();
+            let symbols = Symbols::look_up(&[&["_stext"], &["__dev_queue_xmit"]], "").unwrap();
             assert_ne!(symbols.get("_stext"), Symbol::Absent);
+        }
+    }
+
+    #[test]
+    fn the_kernel_says_what_it_prints() {
+        let names = ["_stext", "gone", "__dev_queue_xmit", "page_offset_base"];
+        // Without privileges, and before Linux 5.16, it takes no such program.
+        let Ok(asked) = Symbols::ask(&names) else {
+            return;
+        };
+        let names = names.map(|name| [name]);
+        let names: Vec<&[&str]> = names.iter().map(<[_; 1]>::as_slice).collect();
+        let printed = Symbols::scan(File::open(PATH).unwrap(), &names).unwrap();
+        for name in names.concat() {
+            assert_eq!(asked.get(name), printed.get(name), "{name}");
+        }
+        assert_ne!(asked.get("_stext"), Symbol::Absent);
+    }
+
+    #[test]
+    fn only_newer_kernels_are_asked() {
+        for (release, asked) in [
+            ("6.2.0", true),
+            ("6.12.57+deb13-cloud-amd64", true),
+            ("7.3-rc1", true),
+            ("6.1.0-41", false),
+            ("5.19.17", false),
+            ("", false),
+            ("next", false),
+        ] {
+            assert_eq!(searches_by_halves(release), asked, "{release}");
         }
     }
 }

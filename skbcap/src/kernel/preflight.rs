@@ -127,12 +127,14 @@ impl Preflight {
             &[&[FUNCTION]],
         ]
         .concat();
+        let release = line("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let symbols = Symbols::look_up(&names, &release);
         Self {
-            release: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            release,
             version: line("/proc/sys/kernel/version").unwrap_or_default(),
             machine: line("/proc/sys/kernel/arch").unwrap_or(std::env::consts::ARCH.into()),
             types: types(btf.unwrap_or(Path::new(RUNNING_KERNEL))),
-            symbols: Symbols::look_up(&names),
+            symbols,
             kprobes: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
             capabilities: Capabilities::effective(),
             unlimited_memlock: getrlimit(Resource::Memlock).current.is_none(),
