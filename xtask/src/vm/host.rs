@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::initramfs::{Payload, System};
-use super::plan::{Guest, Machine};
+use super::plan::{Guest, Machine, Run};
 use super::programs::Programs;
 use super::qemu::{self, Accelerator, BOOT, End, Next, Scratch, UP};
 use super::{Count, Options, readers, results, results_dir};
@@ -110,8 +110,35 @@ impl Host {
         })
     }
 
-    /// Runs one guest and prints how its tests ended.
+    /// Runs one guest, and another one for the rest of its tests where QEMU crashed.
     fn run_one(&self, options: &Options, programs: &Programs, guest: &Guest) -> Result<Count> {
+        let (mut count, ran) = self.boot(options, programs, guest, true)?;
+        if let Some(next) = guest.runs.get(ran) {
+            let kernel = KERNELS[guest.kernel].name;
+            println!(
+                "{kernel:<6} QEMU crashed: once more, from {} on",
+                next.test.name
+            );
+            let rest = Guest {
+                kernel: guest.kernel,
+                machine: guest.machine.clone(),
+                runs: guest.runs[ran..].to_vec(),
+            };
+            let (more, _) = self.boot(options, programs, &rest, false)?;
+            count.add(more);
+        }
+        Ok(count)
+    }
+
+    /// Boots one guest, prints how its tests ended, and returns how many of them did: all, as what died
+    /// with the guest has failed, but for those that a crash of QEMU's left over, if `may_crash`.
+    fn boot(
+        &self,
+        options: &Options,
+        programs: &Programs,
+        guest: &Guest,
+        may_crash: bool,
+    ) -> Result<(Count, usize)> {
         let place = self
             .systems
             .iter()
@@ -121,11 +148,13 @@ impl Host {
         let kernel = bootable.image.name;
         let scratch = Scratch::new()?;
         let initramfs = scratch.0.join("initramfs");
-        let tests: String = guest
-            .tests
-            .iter()
-            .map(|test| format!("{} {}\n", test.name, test.seconds))
-            .collect();
+        let share = |run: &Run| match &options.share {
+            Some(share) => share.clone(),
+            None if options.whole => "0/1".to_owned(),
+            None => format!("{}/{}", run.place, run.kernels),
+        };
+        let line = |run: &Run| format!("{} {} {}\n", run.test.name, run.test.seconds, share(run));
+        let tests: String = guest.runs.iter().map(line).collect();
         let payload = Payload {
             programs: &programs.paths,
             tests: &tests,
@@ -134,31 +163,27 @@ impl Host {
         let disk = scratch.0.join("disk");
         results::create(&disk)?;
         let results = results_dir(kernel);
-        for test in &guest.tests {
+        for Run { test, .. } in &guest.runs {
             results::clear(&results.join(&test.name))?;
         }
         let machine = Machine {
             smp: guest.machine.smp.or(options.smp),
             ..guest.machine.clone()
         };
-        let mut append = options.append.clone();
-        if !options.whole && self.systems.len() > 1 {
-            append += &format!(" skbcap.share={place}/{}", self.systems.len());
-        }
         let qemu = qemu::Guest {
             kernel: &bootable.image,
             initramfs: &initramfs,
             disk: Some(&disk),
             machine: &machine,
-            append: &append,
+            append: &options.append,
         };
-        let console = results.join(&guest.tests[0].name).join("console");
+        let console = results.join(&guest.runs[0].test.name).join("console");
         // How long what comes next may take: a test's own time, with which
         // the guest itself is strict, and what goes on around it.
         let mut limits = guest
-            .tests
+            .runs
             .iter()
-            .map(|test| BETWEEN + seconds(test.seconds));
+            .map(|run| BETWEEN + seconds(run.test.seconds));
         let mut next = || Next::Within(limits.next().unwrap_or(BETWEEN));
         let mut verdicts = Vec::new();
         let end = qemu.run(&self.tools, self.accelerator, &console, BOOT, |line| {
@@ -174,8 +199,14 @@ impl Host {
             Next::Go
         })?;
         let some = results::unpack(&disk, &results)?;
-        let mut count = tell(kernel, guest, &verdicts, &end, &results);
-        for test in &guest.tests {
+        let ran = if may_crash && end == End::Crashed {
+            verdicts.len()
+        } else {
+            guest.runs.len()
+        };
+        let runs = &guest.runs[..ran];
+        let mut count = tell(kernel, runs, &verdicts, &end, &results);
+        for Run { test, .. } in runs {
             // A test that failed has been counted, and may leave anything.
             let passed = verdicts
                 .iter()
@@ -189,20 +220,20 @@ impl Host {
                 count.failed += 1;
             }
         }
-        if !some || verdicts.len() < guest.tests.len() {
+        if !some || verdicts.len() < guest.runs.len() {
             println!("{kernel:<6} the end of {}:", console.display());
             tell_log(&console, 60);
         }
-        Ok(count)
+        Ok((count, ran))
     }
 }
 
 /// Counts the verdicts; prints the logs of failed tests, and which tests never
 /// ended.
-fn tell(kernel: &str, guest: &Guest, verdicts: &[String], end: &End, results: &Path) -> Count {
+fn tell(kernel: &str, runs: &[Run], verdicts: &[String], end: &End, results: &Path) -> Count {
     let mut count = Count::default();
     let mut died = false;
-    for test in &guest.tests {
+    for Run { test, .. } in runs {
         let prefix = format!("{} ... ", test.name);
         let verdict = verdicts
             .iter()
@@ -222,6 +253,7 @@ fn tell(kernel: &str, guest: &Guest, verdicts: &[String], end: &End, results: &P
                 let why = match end {
                     _ if died => "not run",
                     End::Off => "the guest died",
+                    End::Crashed => "QEMU crashed",
                     End::Stopped => "the guest hung",
                 };
                 died = true;

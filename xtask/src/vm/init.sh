@@ -1,6 +1,6 @@
 #!/bin/sh
 # The guest's first process: makes the file systems, runs the tests listed in
-# /skbcap/tests (a line each: NAME SECONDS), each on a machine cleared of the
+# /skbcap/tests (a line each: NAME SECONDS SHARE), each on a machine cleared of the
 # one before it, and leaves the results of each on the disk before the next.
 export PATH=/skbcap:/usr/bin:/usr/sbin HOME=/root TERM=linux
 
@@ -50,12 +50,12 @@ leave() {
 
 # Each test's kernel messages are its own.
 dmesg -c >/tmp/dmesg-boot
-while read -r name seconds; do
+while read -r name seconds share; do
 	rm -rf /out
 	mkdir -p /out "/results/$name"
 	cd /out
 	start=$(uptime)
-	timeout -k 5 "$seconds" guest run "$name" >"/results/$name/log" 2>&1 </dev/null
+	SKBCAP_SHARE=$share timeout -k 5 "$seconds" guest run "$name" >"/results/$name/log" 2>&1 </dev/null
 	status=$?
 	cd /
 	took=$(echo "$start $(uptime)" | awk '{ printf "%.1f", $2 - $1 }')

@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// Run all of every test on every kernel, where kernels that are tested together share some
     #[arg(long)]
     pub(crate) whole: bool,
+    /// Run this share of the parts of a test, PLACE/KERNELS, to repeat what one kernel of several ran
+    #[arg(long, value_name = "SHARE", conflicts_with = "whole")]
+    pub(crate) share: Option<String>,
     /// Processors of each guest whose tests do not say
     #[arg(long, value_name = "N")]
     pub(crate) smp: Option<u32>,
@@ -73,6 +76,7 @@ impl Options {
             kernels: Vec::new(),
             keep_going: true,
             whole: false,
+            share: None,
             smp: None,
             append: String::new(),
             jobs: jobs(),
@@ -136,10 +140,7 @@ pub(crate) fn all(cache: &Cache) -> Result<Count> {
 fn run(cache: &Cache, options: &Options, programs: &Programs, tests: Vec<Test>) -> Result<Count> {
     let mut tests = plan::select(tests, &options.tests)?;
     if options.whole {
-        for test in &mut tests {
-            test.on = None;
-            test.once = false;
-        }
+        tests.iter_mut().for_each(Test::everywhere);
     }
     run_selected(cache, options, programs, &tests)
 }
@@ -157,8 +158,8 @@ fn run_selected(
     let mut dirs = Vec::new();
     for guest in &guests {
         let kernel = names[guest.kernel];
-        let tests = guest.tests.iter();
-        dirs.extend(tests.map(|test| (kernel, results_dir(kernel).join(&test.name))));
+        let runs = guest.runs.iter();
+        dirs.extend(runs.map(|run| (kernel, results_dir(kernel).join(&run.test.name))));
     }
     let (alone, together): (Vec<_>, Vec<_>) =
         guests.into_iter().partition(|guest| guest.machine.alone);

@@ -28,6 +28,9 @@ pub(crate) struct Test {
     /// `once`: unless asked for by its name, it runs on one of the kernels, by turns: what it tests is
     /// the command line's or the output's, and not the kernel's.
     pub(crate) once: bool,
+    /// `ends`: unless asked for by its name, it runs on the oldest and on the newest of the kernels:
+    /// those between do what it tests as one of these does it.
+    pub(crate) ends: bool,
     /// `named`: it runs only when asked for by its name.
     pub(crate) named: bool,
     /// The machine that it wants.
@@ -67,6 +70,7 @@ impl Test {
             on: None,
             off: None,
             once: false,
+            ends: false,
             named: false,
             machine,
         };
@@ -79,6 +83,7 @@ impl Test {
                 "on" => test.on = Some(value.to_owned()),
                 "off" => test.off = Some(value.to_owned()),
                 "once" => test.once = true,
+                "ends" => test.ends = true,
                 "named" => test.named = true,
                 "append" => machine.append.push(value.to_owned()),
                 "smp" => machine.smp = Some(value.parse()?),
@@ -89,6 +94,37 @@ impl Test {
             }
         }
         Ok(test)
+    }
+
+    /// Has it run on every kernel that has what it needs.
+    pub(crate) fn everywhere(&mut self) {
+        (self.on, self.off) = (None, None);
+        (self.once, self.ends) = (false, false);
+    }
+
+    /// The kernels that it runs on, of those that are tested, oldest first; `turn` counts the tests that
+    /// run once.
+    fn kernels(&self, tested: &[usize], names: &[&str], turn: &mut usize) -> Result<Vec<usize>> {
+        let mut kernels = tested.to_vec();
+        if let Some(since) = &self.since {
+            let place = names.iter().position(|name| name == since);
+            let since = place.with_context(|| {
+                format!("{}: since=KERNEL is one of {}", self.name, names.join(" "))
+            })?;
+            kernels.retain(|&kernel| kernel >= since);
+        }
+        let is = |kernel: usize, name: &Option<String>| name.as_deref() == Some(names[kernel]);
+        kernels.retain(|&kernel| {
+            (self.on.is_none() || is(kernel, &self.on)) && !is(kernel, &self.off)
+        });
+        if self.once && !kernels.is_empty() {
+            *turn += 1;
+            kernels = vec![kernels[*turn % kernels.len()]];
+        }
+        if self.ends && kernels.len() > 2 {
+            kernels.drain(1..kernels.len() - 1);
+        }
+        Ok(kernels)
     }
 }
 
@@ -125,12 +161,21 @@ pub(crate) fn select(tests: Vec<Test>, asked: &[String]) -> Result<Vec<Test>> {
     }
     let mut tests: Vec<Test> = tests.into_iter().filter(fits).collect();
     if !asked.is_empty() {
-        for test in &mut tests {
-            (test.on, test.off) = (None, None);
-            test.once = false;
-        }
+        tests.iter_mut().for_each(Test::everywhere);
     }
     Ok(tests)
+}
+
+/// A test on one of the kernels that run it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Run {
+    /// What runs.
+    pub(crate) test: Test,
+    /// The place that the kernel takes among those that run it: by turns, as the first share of some
+    /// parts is the largest.
+    pub(crate) place: usize,
+    /// How many these are. Together they run all of a test's parts.
+    pub(crate) kernels: usize,
 }
 
 /// A guest to boot.
@@ -141,7 +186,7 @@ pub(crate) struct Guest {
     /// What it is like.
     pub(crate) machine: Machine,
     /// What it runs, in this order.
-    pub(crate) tests: Vec<Test>,
+    pub(crate) runs: Vec<Run>,
 }
 
 impl Guest {
@@ -152,50 +197,35 @@ impl Guest {
 
     /// What its tests may take.
     fn seconds(&self) -> u32 {
-        self.tests.iter().map(|test| test.seconds).sum()
+        self.runs.iter().map(|run| run.test.seconds).sum()
     }
 }
 
-/// The guests for `tests` on `kernels`, those that run alone last.
+/// The guests for `tests` on the kernels `tested`, those that run alone last.
 ///
-/// `kernels` are places in `names`, the names of all kernels, oldest first.
-pub(crate) fn guests(tests: &[Test], kernels: &[usize], names: &[&str]) -> Result<Vec<Guest>> {
+/// `tested` are places in `names`, the names of all kernels, oldest first.
+pub(crate) fn guests(tests: &[Test], tested: &[usize], names: &[&str]) -> Result<Vec<Guest>> {
     let mut guests: Vec<Guest> = Vec::new();
-    for (place, &kernel) in kernels.iter().enumerate() {
-        let first = guests.len();
-        let mut turn = 0;
-        for test in tests {
-            if test.once {
-                turn += 1;
-                if turn % kernels.len() != place {
-                    continue;
-                }
-            }
-            if let Some(since) = &test.since {
-                let since = names.iter().position(|name| name == since);
-                let since = since.with_context(|| {
-                    format!("{}: since=KERNEL is one of {}", test.name, names.join(" "))
-                })?;
-                if kernel < since {
-                    continue;
-                }
-            }
-            let name = names[kernel];
-            if test.on.as_deref().is_some_and(|on| on != name) || test.off.as_deref() == Some(name)
-            {
-                continue;
-            }
-            let shared = guests[first..]
-                .iter_mut()
-                .find(|guest| guest.machine == test.machine && guest.has_room_for(test));
+    let mut turn = 0;
+    for (number, test) in tests.iter().enumerate() {
+        let kernels = test.kernels(tested, names, &mut turn)?;
+        for (place, &kernel) in kernels.iter().enumerate() {
+            let run = Run {
+                test: test.clone(),
+                place: (number + place) % kernels.len(),
+                kernels: kernels.len(),
+            };
+            let shared = guests.iter_mut().find(|guest| {
+                guest.kernel == kernel && guest.machine == test.machine && guest.has_room_for(test)
+            });
             if let Some(guest) = shared {
-                guest.tests.push(test.clone());
+                guest.runs.push(run);
             } else {
                 let machine = test.machine.clone();
                 guests.push(Guest {
                     kernel,
                     machine,
-                    tests: vec![test.clone()],
+                    runs: vec![run],
                 });
             }
         }
@@ -204,7 +234,8 @@ pub(crate) fn guests(tests: &[Test], kernels: &[usize], names: &[&str]) -> Resul
     // instructions is the slowest.
     guests.sort_by_key(|guest| {
         let machine = &guest.machine;
-        (machine.alone, !machine.icount, Reverse(guest.seconds()))
+        let long = Reverse(guest.seconds());
+        (machine.alone, !machine.icount, long, guest.kernel)
     });
     Ok(guests)
 }
@@ -224,7 +255,11 @@ mod tests {
         let shown: Vec<_> = guests
             .iter()
             .map(|guest| {
-                let names: Vec<_> = guest.tests.iter().map(|test| test.name.as_str()).collect();
+                let names: Vec<_> = guest
+                    .runs
+                    .iter()
+                    .map(|run| run.test.name.as_str())
+                    .collect();
                 format!("{} {}", guest.kernel, names.join("+"))
             })
             .collect();
@@ -247,9 +282,9 @@ mod tests {
         let list: String = (0..150).map(|number| format!("t{number}\n")).collect();
         let tests = select(parse(&list).unwrap(), &[]).unwrap();
         let guests = guests(&tests, &[0], &["6.1"]).unwrap();
-        let counts: Vec<_> = guests.iter().map(|guest| guest.tests.len()).collect();
+        let counts: Vec<_> = guests.iter().map(|guest| guest.runs.len()).collect();
         assert_eq!(counts, [120, 30]);
-        assert_eq!(guests[1].tests[0].name, "t120");
+        assert_eq!(guests[1].runs[0].test.name, "t120");
     }
 
     #[test]
@@ -268,9 +303,8 @@ mod tests {
             let guests = guests(&tests, &[0, 1], &["5.10", "6.1"]).unwrap();
             let names = |guest: &super::Guest| {
                 let kernel = guest.kernel;
-                let tests = guest.tests.iter();
-                tests
-                    .map(move |test| format!("{kernel} {}", test.name))
+                let runs = guest.runs.iter();
+                runs.map(move |run| format!("{kernel} {}", run.test.name))
                     .collect::<Vec<_>>()
             };
             guests.iter().flat_map(names).collect()
@@ -285,11 +319,47 @@ mod tests {
         let run = |asked: &[String]| -> Vec<(usize, usize)> {
             let tests = select(parse(LIST).unwrap(), asked).unwrap();
             let guests = guests(&tests, &[1, 3], &["5.10", "6.1", "6.12", "newest"]).unwrap();
-            let shown = |guest: &super::Guest| (guest.kernel, guest.tests.len());
+            let shown = |guest: &super::Guest| (guest.kernel, guest.runs.len());
             guests.iter().map(shown).collect()
         };
         assert_eq!(run(&[]), [(3, 2), (1, 1)]);
         assert_eq!(run(&["t".to_owned()]), [(1, 2), (3, 2)]);
+    }
+
+    #[test]
+    fn what_is_between_does_as_the_ends_do() {
+        const NAMES: [&str; 4] = ["5.10", "6.1", "6.12", "newest"];
+        const LIST: &str = "some ends\nlater ends since=6.1\nall\n";
+        let run = |asked: &[String], tested: &[usize]| -> Vec<String> {
+            let tests = select(parse(LIST).unwrap(), asked).unwrap();
+            let mut runs = Vec::new();
+            for guest in guests(&tests, tested, &NAMES).unwrap() {
+                runs.extend(guest.runs.iter().map(|run| {
+                    let (name, kernel) = (&run.test.name, guest.kernel);
+                    format!("{name} {kernel} {}/{}", run.place, run.kernels)
+                }));
+            }
+            runs.sort();
+            runs
+        };
+        assert_eq!(
+            run(&[], &[0, 1, 2, 3]),
+            [
+                "all 0 2/4",
+                "all 1 3/4",
+                "all 2 0/4",
+                "all 3 1/4",
+                "later 1 1/2",
+                "later 3 0/2",
+                "some 0 0/2",
+                "some 3 1/2"
+            ]
+        );
+        assert_eq!(
+            run(&["later".to_owned()], &[1, 2]),
+            ["later 1 0/2", "later 2 1/2"]
+        );
+        assert_eq!(run(&["some".to_owned()], &[0, 1, 3]).len(), 3);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -67,8 +68,12 @@ pub(crate) enum Next {
 /// How a guest ended.
 #[derive(Debug, PartialEq)]
 pub(crate) enum End {
-    /// QEMU ended by itself.
+    /// The guest switched itself off, or its kernel died.
     Off,
+    /// QEMU crashed. Up to 10.0 it may while a guest with several processors boots: an assertion in
+    /// `iotlb_to_section` fails when one of them moves a device's memory
+    /// (<https://gitlab.com/qemu-project/qemu/-/issues/1921>).
+    Crashed,
     /// It was stopped: it took too long.
     Stopped,
 }
@@ -182,8 +187,11 @@ impl Guest<'_> {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        child.0.wait()?;
-        Ok(End::Off)
+        let status = child.0.wait()?;
+        Ok(match status.signal() {
+            Some(_) => End::Crashed,
+            None => End::Off,
+        })
     }
 
     /// Boots it with the console on the terminal.

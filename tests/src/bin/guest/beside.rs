@@ -12,6 +12,7 @@ use skbcap_tests::compare::{Some3, compare};
 
 use crate::lab::{Space, words_of};
 use crate::program::{Program, out};
+use crate::share;
 use crate::skbcap::{Done, Hook, Skbcap};
 
 /// tcpdump hands over what is in its ring once a second; at its end it does not.
@@ -64,15 +65,15 @@ pub(crate) fn now_ns() -> Result<u64> {
 }
 
 impl Beside {
-    /// A tcpdump for each point, and in the first point's namespace a skbcap for each hook. `words`
-    /// is the rest of skbcap's command line.
+    /// A tcpdump for each point, and in the first point's namespace a skbcap for each hook that is this
+    /// kernel's share. `words` is the rest of skbcap's command line.
     pub(crate) fn start(points: &[Point<'_>], words: &str) -> Result<Self> {
         let mut tcpdumps = Vec::new();
         for point in points {
             tcpdumps.push(Tcpdump::launch(point, BUFFER_KIB, None)?);
         }
         let mut skbcaps = Vec::new();
-        for hook in Hook::with_xmit() {
+        for hook in share::two(&Hook::with_xmit())? {
             let words = format!("--hook {hook} {words}");
             let name = hook.to_string();
             skbcaps.push((hook, Skbcap::launch(points[0].space, &name, &words)?));

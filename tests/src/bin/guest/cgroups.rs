@@ -58,15 +58,10 @@ fn sender(pair: &Pair, name: &str, group: &Path) -> Result<Program> {
     pair.a.start(name, Command::new("sh").args(["-c", &script]))
 }
 
-fn start(pair: &Pair, hook: Hook, words: &[String]) -> Result<Vec<Skbcap>> {
+fn start(pair: &Pair, words: &[String]) -> Result<Vec<Skbcap>> {
     let mut captures = Vec::new();
     for (number, words) in words.iter().enumerate() {
-        let words = format!("--hook {hook} {words}");
-        captures.push(Skbcap::launch(
-            &pair.a,
-            &format!("cgroup-{number}"),
-            &words,
-        )?);
+        captures.push(Skbcap::launch(&pair.a, &format!("cgroup-{number}"), words)?);
     }
     captures.into_iter().map(Skbcap::listen).collect()
 }
@@ -115,26 +110,30 @@ pub(crate) fn cgroups() -> Result<()> {
         ),
         (format!("--cgroup {first} --pid {other}"), vec![], false),
     ];
-    let mut parts = Vec::new();
-    for hook in Hook::with_xmit() {
-        parts.extend(cases.chunks(AT_ONCE).map(|cases| (hook, cases)));
+    let rounds = share::turns(&Hook::with_xmit(), cases.len())?;
+    let mut parts: Vec<(String, Vec<u32>, bool)> = Vec::new();
+    for hooks in rounds {
+        let with_hook = |(hook, (words, wanted, has_later)): (Hook, &(String, Vec<u32>, bool))| {
+            (format!("--hook {hook} {words}"), wanted.clone(), *has_later)
+        };
+        parts.extend(hooks.into_iter().zip(&cases).map(with_hook));
     }
-    for (hook, cases) in share::mine(parts)? {
+    for cases in parts.chunks(AT_ONCE) {
         let words: Vec<String> = cases.iter().map(|(words, ..)| words.clone()).collect();
-        let captures = start(&pair, hook, &words)?;
+        let captures = start(&pair, &words)?;
         let later = sender(&pair, "later", &groups.first)?;
         sleep(Duration::from_secs(1));
         for (capture, (words, wanted, has_later)) in captures.into_iter().zip(cases) {
             let done = capture.stop()?;
-            println!("{hook} {words}: {} frames", done.capture.packets.len());
+            println!("{words}: {} frames", done.capture.packets.len());
             let mut wanted = wanted.clone();
             wanted.extend(has_later.then_some(later.id()));
-            judge(done.capture.packets, &wanted).with_context(|| format!("{hook} {words}"))?;
+            judge(done.capture.packets, &wanted).with_context(|| words.clone())?;
         }
     }
     // It is in the other from its next write on.
     let words = [format!("--cgroup {second}"), format!("--cgroup {deep}")];
-    let captures = start(&pair, Hook::all()[0], &words)?;
+    let captures = start(&pair, &words)?;
     sleep(Duration::from_millis(500));
     fs::write(groups.deep.join("cgroup.procs"), other.to_string())?;
     sleep(Duration::from_millis(500));

@@ -68,14 +68,14 @@ pub(crate) fn chosen_devices() -> Result<()> {
         // By its name while it sends.
         ("-i x*", &["xd"]),
     ];
-    for hook in share::mine(Hook::with_xmit())? {
+    for hooks in share::turns(&Hook::with_xmit(), cases.len())? {
         let pair = Pair::new("chosen")?;
         let space = &pair.a;
         for (name, number) in [("ea", 1), ("eb", 2), ("ed", 4)] {
             add_device(space, name, number)?;
         }
         let mut captures = Vec::new();
-        for (number, (words, _)) in cases.iter().enumerate() {
+        for (number, (hook, (words, _))) in hooks.iter().zip(&cases).enumerate() {
             let words = format!("--hook {hook} {words}");
             let name = format!("chosen-{number}");
             captures.push(Skbcap::launch(space, &name, &words)?);
@@ -90,7 +90,8 @@ pub(crate) fn chosen_devices() -> Result<()> {
         for network in 0..5 {
             send(space, &format!("10.0.{network}.2"))?;
         }
-        for (skbcap, (words, wanted)) in captures.into_iter().zip(cases) {
+        let cases = hooks.iter().zip(&cases);
+        for (skbcap, (hook, (words, wanted))) in captures.into_iter().zip(cases) {
             judge(skbcap, &format!("{hook} {words}"), wanted)?;
         }
     }
@@ -119,9 +120,9 @@ pub(crate) fn chosen_namespaces() -> Result<()> {
         // An exact name is compared elsewhere.
         ("--not-netns self -i vb -i va".to_owned(), vec!["vb"]),
     ];
-    for hook in share::mine(Hook::all())? {
+    for hooks in share::turns(&Hook::all(), cases.len())? {
         let mut captures = Vec::new();
-        for (number, (words, _)) in cases.iter().enumerate() {
+        for (number, (hook, (words, _))) in hooks.iter().zip(&cases).enumerate() {
             let name = format!("chosenns-{number}");
             let words = format!("--hook {hook} {words}");
             captures.push(Skbcap::start(a, &name, &words)?);
@@ -129,7 +130,8 @@ pub(crate) fn chosen_namespaces() -> Result<()> {
         a.sh("traffic udp to=127.0.0.1:9")?;
         send(a, "10.0.0.2")?;
         send(b, "10.0.0.1")?;
-        for (skbcap, (words, wanted)) in captures.into_iter().zip(&cases) {
+        let cases = hooks.iter().zip(&cases);
+        for (skbcap, (hook, (words, wanted))) in captures.into_iter().zip(cases) {
             judge(skbcap, &format!("{hook} {words}"), wanted)?;
         }
     }

@@ -77,7 +77,7 @@ const TESTS: &[Test] = &[
     ("tcp_bulk_netns", "seconds=180", tcp::tcp_bulk_netns),
     ("sendfile_17_frags", "seconds=180", tcp::sendfile_17_frags),
     ("loopback", "seconds=180", tcp::loopback),
-    ("page_bases", "seconds=180", tcp::page_bases),
+    ("page_bases", "seconds=180 ends", tcp::page_bases),
     ("vlan", "seconds=180", devices::vlan),
     (
         "vlan_unaccelerated",
@@ -85,7 +85,7 @@ const TESTS: &[Test] = &[
         devices::vlan_unaccelerated,
     ),
     ("tun", "seconds=180", devices::tun),
-    ("link_types", "seconds=300", link_types::link_types),
+    ("link_types", "seconds=300 ends", link_types::link_types),
     (
         "link_types_none",
         "seconds=180 once",
@@ -96,7 +96,7 @@ const TESTS: &[Test] = &[
         "seconds=400",
         link_type_table::link_type_table,
     ),
-    ("netlink", "seconds=180", link_types::netlink),
+    ("netlink", "seconds=180 ends", link_types::netlink),
     ("invocations", "seconds=400 named", invocations::invocations),
     ("expressions", "seconds=900 smp=2", expressions::expressions),
     (
@@ -111,7 +111,7 @@ const TESTS: &[Test] = &[
     ),
     (
         "expression_lengths",
-        "seconds=300",
+        "seconds=300 ends",
         expressions::expression_lengths,
     ),
     (
@@ -121,9 +121,9 @@ const TESTS: &[Test] = &[
     ),
     // 5.10's veth has no NAPI of its own, and so no GRO.
     ("frag_list", "seconds=180 since=6.1", forward::frag_list),
-    ("snaplen", "seconds=180", limits::snaplen),
+    ("snaplen", "seconds=180 ends", limits::snaplen),
     ("count", "seconds=180 once", limits::count),
-    ("ring_full", "seconds=180", limits::ring_full),
+    ("ring_full", "seconds=180 ends", limits::ring_full),
     // 5.10 sends with softirqs disabled from before the kprobe on, and misses nothing there.
     (
         "missed_softirq",
@@ -145,7 +145,7 @@ const TESTS: &[Test] = &[
         "seconds=300 since=newest append=preempt=full",
         missed::missed_forks,
     ),
-    ("xmit_senders", "seconds=180", xmit::xmit_senders),
+    ("xmit_senders", "seconds=180 ends", xmit::xmit_senders),
     (
         "command_family",
         "seconds=180 once",
@@ -166,52 +166,60 @@ const TESTS: &[Test] = &[
         "seconds=180 once",
         command::command_environment,
     ),
-    ("chosen_devices", "seconds=300", chosen::chosen_devices),
+    ("chosen_devices", "seconds=300 ends", chosen::chosen_devices),
     (
         "chosen_namespaces",
-        "seconds=180",
+        "seconds=180 ends",
         chosen::chosen_namespaces,
     ),
     ("senders", "seconds=300", senders::senders),
-    ("cgroups", "seconds=300", cgroups::cgroups),
-    ("shared_senders", "seconds=180", shared::shared_senders),
-    ("own_frames", "seconds=180", senders::own_frames),
+    ("cgroups", "seconds=300 ends", cgroups::cgroups),
+    ("shared_senders", "seconds=180 ends", shared::shared_senders),
+    ("own_frames", "seconds=180 ends", senders::own_frames),
     (
         "senders_missing",
         "seconds=180 once",
         senders::senders_missing,
     ),
     ("who_sent_it", "seconds=180", who::who_sent_it),
-    ("who_fields", "seconds=180", who::who_fields),
-    ("who_current", "seconds=180", who::who_current),
-    ("who_cgroup", "seconds=180", who::who_cgroup),
-    ("who_cmdline", "seconds=180", who::who_cmdline),
+    ("who_fields", "seconds=180 ends", who::who_fields),
+    ("who_current", "seconds=180 ends", who::who_current),
+    ("who_cgroup", "seconds=180 ends", who::who_cgroup),
+    ("who_cmdline", "seconds=180 ends", who::who_cmdline),
     (
         "who_fields_lines",
         "seconds=180 once",
         who::who_fields_lines,
     ),
-    ("who_many_sockets", "seconds=180", who::who_many_sockets),
+    (
+        "who_many_sockets",
+        "seconds=180 ends",
+        who::who_many_sockets,
+    ),
     ("pipe", "seconds=180 once", life::pipe),
-    ("idle", "seconds=180", life::idle),
+    ("idle", "seconds=180 ends", life::idle),
     ("disk_full", "seconds=180 once", life::disk_full),
     ("rotated_files", "seconds=180 once", files::rotated_files),
-    ("privileges", "seconds=180", files::privileges),
-    ("without_root", "seconds=180", rootless::without_root),
-    ("sandbox", "seconds=180", sandbox::sandbox),
+    ("privileges", "seconds=180 ends", files::privileges),
+    ("without_root", "seconds=180 ends", rootless::without_root),
+    ("sandbox", "seconds=180 ends", sandbox::sandbox),
     (
         "sandbox_directories",
-        "seconds=180",
+        "seconds=180 ends",
         sandbox::sandbox_directories,
     ),
-    ("sandbox_command", "seconds=180", sandbox::sandbox_command),
+    (
+        "sandbox_command",
+        "seconds=180 ends",
+        sandbox::sandbox_command,
+    ),
     ("second_signal", "seconds=180 once", life::second_signal),
     (
         "record_replay",
         "seconds=180 once",
         recordings::record_replay,
     ),
-    ("hook_auto", "seconds=180", life::hook_auto),
+    ("hook_auto", "seconds=180 ends", life::hook_auto),
     ("bad_input", "seconds=180 once", bad_input::bad_input),
     (
         "lockdown",
@@ -235,7 +243,7 @@ const TESTS: &[Test] = &[
         stress::stress_stalled_pipe,
     ),
     ("stress_burst", "seconds=180", stress::stress_burst),
-    ("stress_two", "seconds=180", stress::stress_two),
+    ("stress_two", "seconds=180 ends", stress::stress_two),
     (
         "stress_cpus",
         "seconds=180 smp=3",
@@ -243,7 +251,7 @@ const TESTS: &[Test] = &[
     ),
     (
         "stress_devices",
-        "seconds=300",
+        "seconds=300 ends",
         stress_machine::stress_devices,
     ),
     (
@@ -307,7 +315,10 @@ fn run() -> Result<()> {
             Ok(())
         }
         ["run", wanted] => match TESTS.iter().find(|(name, ..)| *name == wanted) {
-            Some((_, _, test)) => test(),
+            Some((_, _, test)) => {
+                share::tell();
+                test()
+            }
             None => bail!("there is no test {wanted}"),
         },
         _ => bail!("usage: guest --list, guest run NAME"),
