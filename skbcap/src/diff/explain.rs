@@ -10,7 +10,7 @@ use super::checksum::Side;
 use super::compare::{self, Report, Skew};
 use super::layers::Layers;
 use super::relation::{self, Difference, Differences, Relation};
-use super::segments;
+use super::segments::{self, damaged, damaged::Part};
 use super::table::{Digester, Table};
 use super::{Capture, Frame};
 use keys::Key;
@@ -23,6 +23,8 @@ pub struct Pair<'a> {
     /// How they differ. Which bytes, [`Explanation::relation`] finds out again: there may be
     /// millions of pairs.
     pub differences: Differences,
+    /// Of a segment and its super-frame: which side has that, and what is the segment's part of it.
+    part: Option<(usize, Part)>,
 }
 
 /// A super-frame and its segments.
@@ -32,8 +34,10 @@ pub struct Segmented<'a> {
     pub is_ours: bool,
     /// The super-frame.
     pub whole: &'a Frame<'a>,
-    /// All of its segments, in order.
+    /// Its segments, in order. One that isn't as it should be is in a pair, too.
     pub segments: Vec<&'a Frame<'a>>,
+    /// Bytes of its payload that are in no segment.
+    pub missing: usize,
 }
 
 /// A comparison with every difference named.
@@ -70,9 +74,19 @@ impl<'a> Explanation<'a> {
             Difference::Order => self.reordered,
             _ => {
                 let has = |pair: &&Pair<'_>| pair.differences.contains(difference);
-                self.pairs.iter().filter(has).count()
+                let pairs = self.pairs.iter().filter(has).count();
+                match difference {
+                    Difference::Bytes => pairs + self.incomplete().count(),
+                    _ => pairs,
+                }
             }
         }
+    }
+
+    /// The super-frames of which segments are missing.
+    pub fn incomplete(&self) -> impl Iterator<Item = &Segmented<'a>> {
+        let is_incomplete = |segmented: &&Segmented<'_>| segmented.missing > 0;
+        self.segmented.iter().filter(is_incomplete)
     }
 
     /// Whether a difference counts.
@@ -96,7 +110,10 @@ impl<'a> Explanation<'a> {
             frame: pair.frames[side],
             layers: &layers[side],
         };
-        relation::relate(side(0), side(1), common_snaplen(self.captures))
+        match pair.part {
+            Some((whole, part)) => damaged::relate([side(0), side(1)], whole, part),
+            None => relation::relate(side(0), side(1), common_snaplen(self.captures)),
+        }
     }
 
     /// Whether nothing is left that counts.
@@ -137,11 +154,12 @@ pub fn explain<'a>(
         pairs: Vec::new(),
     };
     search.named();
-    let segmented = search.segmented();
+    let mut segmented = search.segmented();
     let mut outside = [0; 2];
     if let Some(span) = span {
         outside = search.left.each_mut().map(|left| left.excuse(&span));
     }
+    segmented.extend(search.damaged());
     search.alike();
 
     let Search {
@@ -323,43 +341,83 @@ impl<'a> Search<'a> {
             self.pairs.push(Pair {
                 frames,
                 differences,
+                part: None,
             });
+        }
+    }
+
+    /// What is left of one side, with its places there.
+    fn sides(&self, at: usize) -> (Vec<usize>, Vec<Side<'_>>) {
+        let left = &self.left[at];
+        let indices = left.indices();
+        let sides = indices.iter().map(|&index| left.side(index)).collect();
+        (indices, sides)
+    }
+
+    /// Takes out a super-frame of side `whole_at` and its segments.
+    fn take(&mut self, whole_at: usize, whole: usize, segments: &[usize]) -> Segmented<'a> {
+        let parts_at = 1 - whole_at;
+        self.left[whole_at].is_paired[whole] = true;
+        for &segment in segments {
+            self.left[parts_at].is_paired[segment] = true;
+        }
+        let frame = |&at: &usize| self.left[parts_at].frames[at].0;
+        Segmented {
+            is_ours: whole_at == 0,
+            whole: self.left[whole_at].frames[whole].0,
+            segments: segments.iter().map(frame).collect(),
+            missing: 0,
         }
     }
 
     /// Super-frames, on either side.
     fn segmented(&mut self) -> Vec<Segmented<'a>> {
         let mut all = Vec::new();
-        for (whole, parts) in [(0, 1), (1, 0)] {
-            let indices = self.left.each_ref().map(Left::indices);
-            let sides = [whole, parts].map(|at| {
-                let left = &self.left[at];
-                indices[at]
-                    .iter()
-                    .map(|&index| left.side(index))
-                    .collect::<Vec<_>>()
-            });
-            for (at, segments) in segments::find(&sides[0], &sides[1]) {
-                let at = indices[whole][at];
-                let segments: Vec<_> = segments.iter().map(|&at| indices[parts][at]).collect();
-                all.push((whole, at, segments));
-            }
-            for (side, at, segments) in all.iter().filter(|(side, ..)| *side == whole) {
-                self.left[*side].is_paired[*at] = true;
-                for &segment in segments {
-                    self.left[parts].is_paired[segment] = true;
-                }
+        for whole_at in [0, 1] {
+            let (wholes, whole_sides) = self.sides(whole_at);
+            let (parts, part_sides) = self.sides(1 - whole_at);
+            let found = segments::find(&whole_sides, &part_sides);
+            for (whole, segments) in found {
+                let segments: Vec<_> = segments.iter().map(|&at| parts[at]).collect();
+                all.push(self.take(whole_at, wholes[whole], &segments));
             }
         }
-        let segmented = |(side, at, segments): (usize, usize, Vec<usize>)| Segmented {
-            is_ours: side == 0,
-            whole: self.left[side].frames[at].0,
-            segments: segments
-                .iter()
-                .map(|&at| self.left[1 - side].frames[at].0)
-                .collect(),
-        };
-        all.into_iter().map(segmented).collect()
+        all
+    }
+
+    /// Super-frames that have only some of their segments as they should be. The others make pairs.
+    fn damaged(&mut self) -> Vec<Segmented<'a>> {
+        let mut all = Vec::new();
+        for whole_at in [0, 1] {
+            let (wholes, whole_sides) = self.sides(whole_at);
+            let (parts, part_sides) = self.sides(1 - whole_at);
+            let found = damaged::find(&whole_sides, &part_sides);
+            for one in found {
+                let segments: Vec<_> = one.segments.iter().map(|&at| parts[at]).collect();
+                let whole = wholes[one.whole];
+                for (segment, part) in one.wrong {
+                    self.pair_part(whole_at, whole, parts[segment], part);
+                }
+                let segmented = self.take(whole_at, whole, &segments);
+                all.push(Segmented {
+                    missing: one.missing,
+                    ..segmented
+                });
+            }
+        }
+        all
+    }
+
+    /// A super-frame, and a segment that is not as it should be.
+    fn pair_part(&mut self, whole_at: usize, whole: usize, segment: usize, part: Part) {
+        let index = |side: usize| if side == whole_at { whole } else { segment };
+        let sides = [0, 1].map(|side| self.left[side].side(index(side)));
+        let differences = damaged::relate(sides, whole_at, part).differences;
+        self.pairs.push(Pair {
+            frames: [0, 1].map(|side| self.left[side].frames[index(side)].0),
+            differences,
+            part: Some((whole_at, part)),
+        });
     }
 }
 

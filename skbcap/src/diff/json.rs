@@ -129,7 +129,7 @@ fn write_segmented(out: &mut impl Write, segmented: &Segmented<'_>) -> io::Resul
     list(out, &segmented.segments, |out, frame| {
         write!(out, "{}", frame.number)
     })?;
-    out.write_all(b"}")
+    write!(out, ", \"missing\": {}}}", segmented.missing)
 }
 
 fn write_frame(out: &mut impl Write, capture: &Capture<'_>, frame: &Frame<'_>) -> io::Result<()> {

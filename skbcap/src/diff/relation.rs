@@ -112,7 +112,12 @@ impl Relation {
         self.differences.0 |= 1 << difference as u8;
     }
 
-    fn field(&mut self, name: &str, offsets: [usize; 2], len: usize) {
+    /// Says that the frames differ, whether or not it was found out where.
+    pub(super) fn differs(&mut self) {
+        self.add(Difference::Bytes);
+    }
+
+    pub(super) fn field(&mut self, name: &str, offsets: [usize; 2], len: usize) {
         self.add(Difference::Bytes);
         self.push(name.into(), offsets, len);
     }
@@ -204,7 +209,7 @@ fn first_difference(ours: &[u8], theirs: &[u8]) -> Option<usize> {
 }
 
 /// The bytes of both from `from` on, up to `to`.
-fn bytes(
+pub(super) fn bytes(
     sides: [Side<'_>; 2],
     data: [&[u8]; 2],
     from: [usize; 2],

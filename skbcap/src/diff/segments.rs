@@ -2,6 +2,8 @@
 //!
 //! Source: `tcp_gso_segment` and `__udp_gso_segment`, `net/ipv4/{tcp,udp}_offload.c@6.12`.
 
+pub(super) mod damaged;
+
 use std::hash::Hasher;
 
 use super::checksum::Side;
@@ -83,9 +85,29 @@ impl<'a> Packet<'a> {
         let payload = self.kept().get(offset..).unwrap_or_default();
         let common = payload.len().min(segment.kept().len());
         self.has_headers(segment)
-            && (self.is_v6 || segment.id == self.id || segment.id == (self.id + number) & 0xffff)
+            && self.has_id(segment, number)
             && (self.protocol != TCP || self.has_tcp(segment, number == 0, is_last))
             && payload[..common] == segment.kept()[..common]
+    }
+
+    fn has_id(&self, segment: &Self, number: u32) -> bool {
+        self.is_v6 || segment.id == self.id || segment.id == (self.id + number) & 0xffff
+    }
+
+    fn flags(&self) -> Option<u8> {
+        self.side.frame.data.get(self.transport + 13).copied()
+    }
+
+    /// What TCP's flags become in a segment.
+    fn flags_of_part(&self, is_first: bool, is_last: bool) -> Option<u8> {
+        let mut flags = self.flags()?;
+        if !is_first {
+            flags &= !CWR;
+        }
+        if !is_last {
+            flags &= !(FIN | PSH);
+        }
+        Some(flags)
     }
 
     fn has_headers(&self, segment: &Self) -> bool {
@@ -119,18 +141,8 @@ impl<'a> Packet<'a> {
             let window = packet.bytes(at + 14, at + 16);
             (ack, window, packet.bytes(at + 18, packet.payload))
         };
-        let flags = |packet: &Self| packet.bytes(packet.transport + 13, packet.transport + 14);
-        let (&[whole], &[part]) = (flags(self), flags(segment)) else {
-            return false;
-        };
-        let mut expected = whole;
-        if !is_first {
-            expected &= !CWR;
-        }
-        if !is_last {
-            expected &= !(FIN | PSH);
-        }
-        part == expected && header(self) == header(segment)
+        let flags = self.flags_of_part(is_first, is_last);
+        flags.is_some() && flags == segment.flags() && header(self) == header(segment)
     }
 }
 

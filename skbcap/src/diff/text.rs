@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Capture, Difference, Explanation, FieldDiff, Frame, Pair, Skew};
+use super::{Capture, Difference, Explanation, FieldDiff, Frame, Pair, Segmented, Skew};
 use crate::print;
 
 /// Bytes in a row of hex.
@@ -32,9 +32,7 @@ pub(super) fn write(
     if more > 0 {
         writeln!(out, "{more} more pairs that differ")?;
     }
-    if explanation.counts(Difference::Segmentation) {
-        write_segmented(out, explanation, show)?;
-    }
+    write_segmented(out, explanation, show)?;
     for (side, name) in ["ours", "theirs"].into_iter().enumerate() {
         let only = &explanation.only[side];
         for frame in only.iter().take(show) {
@@ -111,7 +109,11 @@ fn write_segmented(
     explanation: &Explanation<'_>,
     show: usize,
 ) -> io::Result<()> {
-    for segmented in explanation.segmented.iter().take(show) {
+    let counts = |segmented: &&Segmented<'_>| {
+        segmented.missing > 0 || explanation.counts(Difference::Segmentation)
+    };
+    let all = || explanation.segmented.iter().filter(counts);
+    for segmented in all().take(show) {
         let (name, other) = match segmented.is_ours {
             true => ("ours", "theirs"),
             false => ("theirs", "ours"),
@@ -123,10 +125,13 @@ fn write_segmented(
             segmented.whole.number,
             segmented.segments.len()
         )?;
+        if segmented.missing > 0 {
+            write!(out, ", {} bytes missing", segmented.missing)?;
+        }
         let capture = explanation.captures[usize::from(!segmented.is_ours)];
         write_frame(out, capture, segmented.whole)?;
     }
-    let more = explanation.segmented.len().saturating_sub(show);
+    let more = all().count().saturating_sub(show);
     if more > 0 {
         writeln!(out, "segmentation: {more} more")?;
     }

@@ -1,6 +1,7 @@
 //! Each named difference, alone; and captures that were changed at random.
 
 mod mutated;
+mod segments;
 
 use etherparse::PacketBuilder;
 
@@ -256,97 +257,6 @@ fn order_counts_unless_ignored() {
     assert!(!explanation.is_equal());
     let report = compare(&frames, &turned, &Options::default());
     assert!(explain(report, &[Difference::Order], None).is_equal());
-}
-
-fn segments() -> (Vec<u8>, Vec<Vec<u8>>) {
-    let payload: Vec<u8> = (0..250).collect();
-    let parts = payload.chunks(100).enumerate();
-    let part = |(number, part): (usize, &[u8])| {
-        let flags = [0x90, 0x10, 0x19][number];
-        tcp(7000 + 100 * number as u32, 40 + number as u16, flags, part)
-    };
-    (tcp(7000, 40, 0x99, &payload), parts.map(part).collect())
-}
-
-#[test]
-fn a_super_frame_is_its_segments() {
-    let (whole, parts) = segments();
-    let whole = [udp(1, b"x"), whole];
-    let parts = [parts, vec![udp(1, b"x")]].concat();
-    let (ours, theirs) = (capture(&whole), capture(&parts));
-    for (ours, theirs) in [(&ours, &theirs), (&theirs, &ours)] {
-        let explanation = explained(ours, theirs);
-        assert_eq!(
-            explanation.count(Difference::Segmentation),
-            1,
-            "{explanation:?}"
-        );
-        assert_eq!(explanation.segmented[0].segments.len(), 3);
-        assert!(explanation.pairs.is_empty() && !explanation.is_equal());
-        let report = compare(ours, theirs, &Options::default());
-        assert!(explain(report, &[Difference::Segmentation], None).is_equal());
-    }
-}
-
-#[test]
-fn segments_that_are_not_the_super_frame_s_are_told() {
-    let (whole, parts) = segments();
-    let whole = [whole];
-    for change in 0..6 {
-        let mut parts = parts.clone();
-        match change {
-            0 => parts[1][60] ^= 1,    // payload
-            1 => parts[0][47] |= 8,    // PSH on the first
-            2 => parts[2][47] &= !1,   // no FIN on the last
-            3 => parts[1][19] ^= 0x40, // IP id
-            4 => drop(parts.remove(1)),
-            _ => parts[1][47] |= 0x80, // CWR not on the first
-        }
-        let (ours, theirs) = (capture(&whole), capture(&parts));
-        let explanation = explained(&ours, &theirs);
-        assert!(explanation.segmented.is_empty(), "{change}");
-        assert!(explanation.count(Difference::Bytes) > 0 && !explanation.is_equal());
-    }
-}
-
-#[test]
-fn udp_is_segmented_too() {
-    let payload: Vec<u8> = (0..250).collect();
-    let whole = [udp(9, &payload)];
-    let parts = payload.chunks(100).enumerate();
-    let parts: Vec<_> = parts.map(|(at, part)| udp(9 + at as u16, part)).collect();
-    let (ours, theirs) = (capture(&whole), capture(&parts));
-    assert_eq!(explained(&ours, &theirs).segmented.len(), 1);
-}
-
-/// Behind the hop-by-hop header that says how long it is, with an IPv6 length of 0.
-#[test]
-fn a_big_tcp_frame_of_ipv6_is_its_segments() {
-    let packet = |sequence, payload: &[u8]| {
-        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-            .ipv6([1; 16], [2; 16], 64)
-            .tcp(5000, 80, sequence, 1000);
-        let mut frame = Vec::new();
-        builder.write(&mut frame, payload).unwrap();
-        frame
-    };
-    let payload: Vec<u8> = (0..70_000u32).map(|n| (n / 7) as u8).collect();
-    let mut whole = packet(u32::MAX - 999, &payload[..1000]);
-    whole.extend(&payload[1000..]);
-    whole[18..20].fill(0);
-    whole[20] = 0;
-    let jumbo = (payload.len() as u32 + 28).to_be_bytes();
-    whole.splice(54..54, [&[6, 0, 0xc2, 4][..], &jumbo].concat());
-    let parts = payload.chunks(1400).enumerate();
-    let parts: Vec<_> = parts
-        .map(|(at, part)| packet((1400 * at as u32).wrapping_add(u32::MAX - 999), part))
-        .collect();
-    let whole = [whole];
-    let (ours, theirs) = (capture(&whole), capture(&parts));
-    let explanation = explained(&ours, &theirs);
-    assert_eq!(explanation.segmented.len(), 1, "{:?}", explanation.pairs);
-    assert_eq!(explanation.segmented[0].segments.len(), 50);
-    assert!(explanation.only.iter().all(Vec::is_empty));
 }
 
 #[test]
