@@ -8,6 +8,7 @@ pub mod ebpf;
 mod expression;
 mod fault;
 mod libpcap;
+pub mod peer;
 mod text;
 
 pub use expression::{Expression, FilterError, Filters};

@@ -7,6 +7,7 @@
 mod interpreter;
 mod library;
 mod loops;
+mod peers;
 mod translation;
 
 use std::env;

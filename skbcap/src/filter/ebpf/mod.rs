@@ -49,7 +49,7 @@ pub struct ForDevices<'p> {
 }
 
 /// A function of eBPF: of a head's index and a device's type, it returns what the program for that
-/// type does, and 0 if there is none.
+/// type does; if there is none, 0 selects nothing, or 1 everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
     /// Its instructions. Number [`head::MAP_REFERENCE_AT`] and the next one are to be filled in:
@@ -75,12 +75,25 @@ pub enum Untranslatable {
 }
 
 impl Function {
-    /// Translates the programs.
+    /// Translates the programs. Frames of other devices are not selected.
     ///
     /// # Errors
     ///
     /// When one of them is too long.
     pub fn new(programs: &[ForDevices<'_>]) -> Result<Self, Untranslatable> {
+        Self::with_others(programs, false)
+    }
+
+    /// As [`Function::new`], but of other devices all frames are selected.
+    ///
+    /// # Errors
+    ///
+    /// When one of the programs is too long.
+    pub fn or_all(programs: &[ForDevices<'_>]) -> Result<Self, Untranslatable> {
+        Self::with_others(programs, true)
+    }
+
+    fn with_others(programs: &[ForDevices<'_>], others: bool) -> Result<Self, Untranslatable> {
         let programs = programs.iter();
         let unrolled = programs
             .clone()
@@ -96,7 +109,7 @@ impl Function {
         }
         // No program is for this type.
         instructions.extend([
-            Instruction::alu32(Alu::Move, R0, Source::Constant(0)),
+            Instruction::alu32(Alu::Move, R0, Source::Constant(others.into())),
             Instruction::exit(),
         ]);
         Ok(Self {
