@@ -12,6 +12,7 @@ pub mod config;
 pub mod decode;
 pub mod diff;
 pub mod escape;
+pub mod file_server;
 pub mod filter;
 pub mod geometry;
 pub mod glob;
