@@ -13,6 +13,8 @@ pub struct Stats {
     pub filtered: u64,
     /// Of those, the ones that the expression turned away.
     pub not_selected: u64,
+    /// Whether frames that the output itself causes are among them.
+    pub leaves_out_own: bool,
     /// And the ones of other senders.
     pub other_sender: u64,
     /// Frames that the kernel side wrote into a ring.

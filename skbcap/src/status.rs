@@ -158,7 +158,11 @@ pub fn write_summary(out: &mut impl Write, stats: &Stats, hook: Hook) -> io::Res
         (stats.other_sender, "filtered: another sender"),
         (
             stats.not_selected,
-            "filtered: not what the expression selects",
+            if stats.leaves_out_own {
+                "filtered: not what the expression selects, or the output's own traffic"
+            } else {
+                "filtered: not what the expression selects"
+            },
         ),
         (stats.doubtful, "in doubt: perhaps missing, perhaps twice"),
         (stats.dropped_busy, "dropped: busy"),
@@ -267,6 +271,19 @@ mod tests {
              9 calls on sockets not seen, at most: a socket may have a writer that is not known\n\
              10 forks not seen, at most: what came of them is filtered as another sender\n"
         );
+    }
+
+    #[test]
+    fn what_the_output_causes_is_told_of_where_it_is_left_out() {
+        let stats = Stats {
+            filtered: 1,
+            not_selected: 1,
+            leaves_out_own: true,
+            ..Stats::default()
+        };
+        let line = "\n1 filtered: not what the expression selects, or the output's own traffic\n";
+        let said = summary(&stats, Hook::Kprobe);
+        assert!(said.ends_with(line), "{said}");
     }
 
     #[test]

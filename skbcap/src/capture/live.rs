@@ -14,6 +14,7 @@ use skbcap_common::{Hook, InterfaceDrops};
 
 use super::{
     expression, interfaces_text, located, open,
+    own::Own,
     pipeline::{End, Pipeline},
     rights::{give_up, sandbox},
     say, senders, summarize,
@@ -78,10 +79,16 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let hook = preflight.hook(config.hook)?;
     let netns = namespaces(config)?;
     let names = names(config, &netns)?;
+    let own = match &user {
+        Some(user) => user
+            .act(|| Own::find(config))
+            .with_context(|| format!("cannot become {}", user.name))?,
+        None => Own::find(config),
+    };
     let filter = match &expression {
         Some(expression) => {
             let link_types = expression::link_types(&netns, &names)?;
-            let (function, notices) = expression::translated(expression, &link_types)?;
+            let (function, notices) = expression::translated(expression, &link_types, &own.peers)?;
             for notice in notices {
                 say(format_args!("{notice}"));
             }
@@ -94,7 +101,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             });
             Some(function)
         }
-        None => None,
+        None if own.peers.is_empty() => None,
+        None => Some(expression::all_but(&own.peers)?),
     };
     let mut loader = loader.wait();
     let net = hook == Hook::Kprobe && preflight.has_queue_tracepoint();
@@ -166,11 +174,13 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     });
     let (mut kernel, maps) = loaded.map_err(|error| match (&options.filter, error) {
         // All else of the programs is known to load.
-        (Some(filter), LoadError::Program(refused)) => FilterError::Refused {
-            instructions: filter.instructions.len(),
-            why: refused.to_string(),
+        (Some(filter), LoadError::Program(refused)) if expression.is_some() => {
+            FilterError::Refused {
+                instructions: filter.instructions.len(),
+                why: refused.to_string(),
+            }
+            .into()
         }
-        .into(),
         (_, error) => anyhow::Error::from(error),
     })?;
     if config.debug {
@@ -218,7 +228,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
 
     // From here on only the output's own name can be wrong: a file is emptied no sooner.
     let cut = cut_text(hook, kernel.copies_by_itself(), &facts);
-    let origin = origin(
+    let mut origin = origin(
         config,
         hook,
         &options.devices,
@@ -226,6 +236,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         cut.as_deref(),
         &lowered,
     );
+    origin.comments.extend(own.said.iter().cloned());
     let mut clock = ClockWatch::new().context("cannot watch the clock")?;
     let recorder = recorder(config, hook, &origin, clock.offset().offset_ns)?;
     let start_ns = monotonic_ns().saturating_add_signed(clock.offset().offset_ns);
@@ -243,6 +254,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install(held.is_some()).context("cannot install signal handlers")?;
     let mut pipeline = Pipeline::new(sink, recorder, clock.offset(), config.count);
     pipeline.inquirer = Inquirer::asked(config.fields);
+    pipeline.stats.leaves_out_own = !own.peers.is_empty();
     for event in found {
         pipeline.learn(Some(&event));
     }
@@ -260,8 +272,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
                 .into()
         }
     });
-    if let Some(cut) = cut {
-        say(format_args!("{cut}"));
+    for line in cut.iter().chain(&own.said) {
+        say(format_args!("{line}"));
     }
     say(format_args!(
         "listening on {}, {}, hook {}, snapshot length {} bytes",

@@ -5,6 +5,7 @@
 mod expression;
 mod list;
 mod live;
+mod own;
 mod pipeline;
 mod replay;
 mod rights;

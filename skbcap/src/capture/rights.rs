@@ -91,7 +91,7 @@ pub(super) fn sandbox(config: &Config, is_live: bool) -> anyhow::Result<Option<S
 
 /// The directories below which all files lie that `-w PATH` may name, by the time too if `has_times`;
 /// and the one that the file lies in, if its name leads elsewhere.
-fn directories(path: &Path, has_times: bool) -> Vec<PathBuf> {
+pub(super) fn directories(path: &Path, has_times: bool) -> Vec<PathBuf> {
     let is_fixed =
         |path: &&Path| !has_times || !path.as_os_str().as_encoded_bytes().contains(&b'%');
     let named = path.ancestors().skip(1).find(is_fixed);

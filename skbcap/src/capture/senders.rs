@@ -5,9 +5,9 @@ use std::io;
 use rustix::fs::FileType;
 use skbcap_common::sender::{UNWANTED, WANTED, kind};
 
-use super::target::Facts;
+use super::{own::writes_to_stdout, target::Facts};
 use crate::{
-    config::{Config, Output, Sides},
+    config::{Config, Sides},
     kernel::{
         cgroups::{Cgroup, CgroupError},
         senders::{self, Wanted},
@@ -137,12 +137,15 @@ fn user(name: &str) -> Result<u32, SenderError> {
 
 /// Where the output is a socket, what is written to it is sent, too: that is not captured again.
 pub(super) fn leave_out_own(wanted: &mut Wanted, config: &Config, facts: &Facts) {
-    let writes_there = matches!(config.output, Output::Stdout | Output::Print);
     let is_socket = || {
         let status = rustix::fs::fstat(io::stdout()).ok();
         status.is_some_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Socket)
     };
-    if writes_there && facts.sockets.is_ok() && senders::sees_kernels_ids() && is_socket() {
+    if writes_to_stdout(config)
+        && facts.sockets.is_ok()
+        && senders::sees_kernels_ids()
+        && is_socket()
+    {
         let own = std::process::id();
         wanted.numbers.push((kind::PROCESS, own, UNWANTED));
     }

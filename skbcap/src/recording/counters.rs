@@ -66,6 +66,7 @@ impl Counters {
             output_failed: _,
             unsupported_link_type: _,
             reordered: _,
+            leaves_out_own: _,
         } = *stats;
         Self {
             seen,
