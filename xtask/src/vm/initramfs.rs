@@ -79,6 +79,8 @@ const MODULES: &[&str] = &[
     "kernel/drivers/char/hw_random/",
     "kernel/drivers/net/",
     "kernel/drivers/virtio/",
+    "kernel/fs/nfs/nfs.ko",
+    "kernel/fs/nfs/nfsv3.ko",
     "kernel/lib/",
     "kernel/net/",
 ];

@@ -30,6 +30,7 @@ mod link_type_table;
 mod link_types;
 mod missed;
 mod native;
+mod own_output;
 mod program;
 mod recordings;
 mod report;
@@ -176,6 +177,11 @@ const TESTS: &[Test] = &[
     ("cgroups", "seconds=300 ends", cgroups::cgroups),
     ("shared_senders", "seconds=180 ends", shared::shared_senders),
     ("own_frames", "seconds=180 ends", senders::own_frames),
+    (
+        "own_frames_nfs",
+        "seconds=300 once",
+        own_output::own_frames_nfs,
+    ),
     (
         "senders_missing",
         "seconds=180 once",
