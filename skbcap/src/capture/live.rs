@@ -44,7 +44,6 @@ use crate::{
     privilege::{self, User},
     process::{Field, Inquirer},
     recording::{Header, Recorder},
-    sandbox::Sandbox,
     signals::{Signal, Signals},
 };
 
@@ -263,15 +262,16 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let terminal = File::open("/dev/tty").ok();
     let kept = give_up(config, &kernel, user.as_ref()).context("cannot give up privileges")?;
     debug(&|| format!("capabilities that are kept: {kept:?}"));
-    let confined = sandbox.map(Sandbox::enter).transpose();
-    let confined = confined.context("cannot enter the sandbox")?;
-    debug(&|| match &confined {
+    let confined = sandbox.enter().context("cannot enter the sandbox")?;
+    debug(&|| match &confined.landlock {
         Some(confined) => confined.to_string(),
         None => {
-            "no sandbox: it would hide what programs other processes run (--fields exe, cmdline)"
+            "no sandbox by Landlock: it would hide what programs other processes run (--fields \
+                 exe, cmdline)"
                 .into()
         }
     });
+    debug(&|| confined.seccomp.to_string());
     for line in cut.iter().chain(&own.said) {
         say(format_args!("{line}"));
     }

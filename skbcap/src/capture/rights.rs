@@ -74,19 +74,18 @@ fn reads_programs(config: &Config) -> bool {
 }
 
 /// A sandbox for the capture, once its output is open, which `is_live` if it is no regular file. By
-/// whoever opened that: nobody else may get at the directories. [`None`] where it needs what every
-/// sandbox takes away: the programs of other processes.
-pub(super) fn sandbox(config: &Config, is_live: bool) -> anyhow::Result<Option<Sandbox>> {
+/// whoever opened that: nobody else may get at the directories. Without Landlock where the capture needs
+/// what that takes away by itself: the programs of other processes.
+pub(super) fn sandbox(config: &Config, is_live: bool) -> anyhow::Result<Sandbox> {
     if reads_programs(config) {
-        return Ok(None);
+        return Ok(Sandbox::of_calls());
     }
     let directories = match &config.output {
         Output::File(path) if !is_live => directories(path, config.rotate.seconds.is_some()),
         // No other file comes, and what is open stays so.
         Output::File(_) | Output::Stdout | Output::Print => Vec::new(),
     };
-    let sandbox = Sandbox::around(&directories);
-    Ok(Some(sandbox.context("cannot open the output's directory")?))
+    Sandbox::around(&directories).context("cannot open the output's directory")
 }
 
 /// The directories below which all files lie that `-w PATH` may name, by the time too if `has_times`;

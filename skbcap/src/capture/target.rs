@@ -122,7 +122,10 @@ pub(super) fn check(
     // Nothing is left to be done, and so nothing that it could be in the way of.
     let confined = Sandbox::around::<&Path>(&[])?.enter();
     let confined = confined.context("cannot enter the sandbox")?;
-    writeln!(out, "{confined}")?;
+    if let Some(by_landlock) = &confined.landlock {
+        writeln!(out, "{by_landlock}")?;
+    }
+    writeln!(out, "{}", confined.seccomp)?;
     Ok(ExitCode::SUCCESS)
 }
 

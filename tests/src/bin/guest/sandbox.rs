@@ -15,18 +15,23 @@ use crate::program::{Program, out};
 use crate::shapes::kernel::Need;
 use crate::skbcap::{Hook, command};
 
-/// Whether a capture that was started with `--debug` says that it is in a sandbox; `--check` says the
-/// same. All kernels from Linux 6.12 on that are tested have Landlock.
+/// Whether a capture that was started with `--debug` says that Landlock confines it, as seccomp does;
+/// `--check` says the same. All kernels from Linux 6.12 on that are tested have Landlock.
 fn is_confined(skbcap: &mut Program) -> Result<bool> {
     skbcap.wait_stderr("skbcap: listening on")?;
-    let line = skbcap.wait_stderr("sandbox")?;
-    let (_, line) = line.split_once(" ms: ").context("no time")?;
-    println!("{line}");
     let check = run(&mut words_of("skbcap --check"))?;
-    ensure!(check.lines().any(|said| said == line), "{check}");
-    let is_confined = line.contains("forbids:");
-    ensure!(is_confined || line.contains("no sandbox:"), "{line}");
-    ensure!(is_confined || !Need::Since(6, 12).is_met()?, "{line}");
+    let mut says = |by: &str| -> Result<bool> {
+        let line = skbcap.wait_stderr(by)?;
+        let (_, line) = line.split_once(" ms: ").context("no time")?;
+        println!("{line}");
+        ensure!(check.lines().any(|said| said == line), "{check}");
+        let is_confined = line.contains("forbids:");
+        ensure!(is_confined || line.contains("no sandbox by"), "{line}");
+        Ok(is_confined)
+    };
+    ensure!(says("seccomp")?);
+    let is_confined = says("Landlock")?;
+    ensure!(is_confined || !Need::Since(6, 12).is_met()?);
     Ok(is_confined)
 }
 
