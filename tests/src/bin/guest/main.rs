@@ -45,6 +45,7 @@ mod soak;
 mod stress;
 mod stress_machine;
 mod tcp;
+mod tracee;
 mod udp;
 mod who;
 mod write_cost;
@@ -219,6 +220,7 @@ const TESTS: &[Test] = &[
         "seconds=180 ends",
         sandbox::sandbox_command,
     ),
+    ("sandbox_calls", "seconds=240 ends", sandbox::sandbox_calls),
     ("second_signal", "seconds=180 once", life::second_signal),
     (
         "record_replay",

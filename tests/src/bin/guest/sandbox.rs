@@ -1,7 +1,8 @@
-//! What a capture may still write, and that its command may do whatever it may without skbcap.
+//! What a capture may still write and call, and that its command may do whatever it may without skbcap.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{chown, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,11 +10,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
-use crate::files::{payloads, until};
+use crate::files::{payloads, status_of, until};
 use crate::lab::{Pair, run, words_of};
 use crate::program::{Program, out};
 use crate::shapes::kernel::Need;
 use crate::skbcap::{Hook, command};
+use crate::tracee::Tracee;
 
 /// Whether a capture that was started with `--debug` says that Landlock confines it, as seccomp does;
 /// `--check` says the same. All kernels from Linux 6.12 on that are tested have Landlock.
@@ -166,3 +168,95 @@ pub(crate) fn sandbox_command() -> Result<()> {
     run(words_of("skbcap verify").arg(&file))?;
     Ok(())
 }
+
+/// What the kernel answers to calls that are made in the capture's name, whoever it is and whatever it
+/// may look at; and that the capture goes on as if nothing had been.
+pub(crate) fn sandbox_calls() -> Result<()> {
+    let pair = Pair::new("sandboxcalls")?;
+    // In a process without a sandbox these answer something else.
+    let mut plain = Program::start("plain", &mut words_of("cat"))?;
+    let mut input = plain.child.stdin.take().context("no input")?;
+    input.write_all(b"ready\n")?;
+    plain.wait_stdout("ready")?;
+    let tracee = Tracee::stop(plain.id())?;
+    for (name, call, error) in REFUSED.into_iter().filter(|one| !one.0.ends_with("fork")) {
+        let answer = tracee.call(call, [0, 0])?;
+        println!("{name} without a sandbox: {answer}");
+        ensure!(answer != -i64::from(error), "{name}: {answer}");
+    }
+    tracee.go_on()?;
+    drop(input);
+    ensure!(plain.wait()?.success());
+
+    for hook in Hook::all() {
+        for (name, options) in [
+            ("root", ""),
+            ("nobody", "-Z nobody"),
+            ("exe", "--fields exe,cgroup"),
+        ] {
+            let own = directory(&format!("calls-{hook}-{name}"), 0)?;
+            if name == "nobody" {
+                chown(&own, Some(65534), None)?;
+            }
+            let file = own.join("out.pcapng");
+            let words = format!(
+                "--debug --hook {hook} -i va {options} -w {}",
+                file.display()
+            );
+            let mut skbcap = pair
+                .a
+                .start(&format!("skbcap-{hook}-{name}"), &mut command(&words))?;
+            skbcap.wait_stderr("the sandbox (seccomp) forbids:")?;
+            skbcap.wait_stderr("skbcap: listening on")?;
+            let is_left = "Speculation_Store_Bypass";
+            let own_status = fs::read_to_string("/proc/self/status")?;
+            let left = status_of(&skbcap, is_left)?;
+            println!("{is_left}: {left}");
+            ensure!(
+                own_status.contains(&format!("{is_left}:\t{left}\n")),
+                "{own_status}"
+            );
+            let send = |first: u64| {
+                pair.a
+                    .sh(&format!("traffic udp to=10.0.0.2:9 count=10 first={first}"))
+            };
+            send(0)?;
+            for task in fs::read_dir(format!("/proc/{}/task", skbcap.id()))? {
+                let status = fs::read_to_string(task?.path().join("status"))?;
+                ensure!(status.contains("Seccomp:\t2\n"), "{status}");
+            }
+            let tracee = Tracee::stop(skbcap.id())?;
+            let id = tracee.call(libc::SYS_getpid, [0, 0])?;
+            ensure!(id == i64::from(skbcap.id()), "{id}");
+            for (name, call, error) in REFUSED {
+                let answer = tracee.call(call, [0, 0])?;
+                ensure!(answer == -i64::from(error), "{name}: {answer}");
+            }
+            tracee.go_on()?;
+            send(10)?;
+            skbcap.signal(Signal::HUP)?;
+            let next = own.join("out.pcapng1");
+            until("the next file", || Ok(next.exists()))?;
+            send(20)?;
+            let status = skbcap.interrupt()?;
+            ensure!(status.success(), "{status}: {}", skbcap.stderr()?);
+            let found = payloads(&[file, next])?;
+            ensure!(found == (0..30).collect::<Vec<u64>>(), "{hook}: {found:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Calls, by name and number, and how they are refused: to zeros none of them does anything by itself.
+const REFUSED: [(&str, i64, i32); 10] = [
+    ("execve", libc::SYS_execve, libc::EPERM),
+    ("fork", libc::SYS_fork, libc::EPERM),
+    ("clone, as fork", libc::SYS_clone, libc::EPERM),
+    ("clone3", libc::SYS_clone3, libc::ENOSYS),
+    ("socket", libc::SYS_socket, libc::EPERM),
+    ("connect", libc::SYS_connect, libc::EPERM),
+    ("unlink", libc::SYS_unlink, libc::EPERM),
+    ("chmod", libc::SYS_chmod, libc::EPERM),
+    ("io_uring_setup", libc::SYS_io_uring_setup, libc::EPERM),
+    ("execve of x32", 0x4000_0000 | 520, libc::EPERM),
+];
