@@ -180,7 +180,7 @@ const TESTS: &[Test] = &[
     ("own_frames", "seconds=180 ends", senders::own_frames),
     (
         "own_frames_nfs",
-        "seconds=300 once",
+        "seconds=600 once",
         own_output::own_frames_nfs,
     ),
     (

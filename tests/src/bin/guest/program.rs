@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a program may take to say that it is ready, or to end: guests are emulated.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 const STEP: Duration = Duration::from_millis(10);
 
 /// Where a test leaves its files: `/out`, or `SKBCAP_OUT` when it is run on a host.
