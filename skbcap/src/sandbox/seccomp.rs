@@ -37,7 +37,7 @@ impl fmt::Display for Confined {
     }
 }
 
-/// Has the kernel refuse, for good, what [`refused`] lists: to all threads of this process, and to those
+/// Has the kernel refuse, for good, what its list names: to all threads of this process, and to those
 /// that come. With it go the ways to new privileges (`no_new_privs`).
 ///
 /// What is open stays so, and processes that were started before are not touched. A call by the numbers
