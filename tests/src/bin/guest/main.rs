@@ -236,7 +236,7 @@ const TESTS: &[Test] = &[
     ),
     ("wallclock", "seconds=180 once", clock::wallclock),
     ("clock_step", "seconds=180 once", clock::clock_step),
-    ("shapes", "seconds=600 memory=4096 on=6.12", shapes::all),
+    ("shapes", "seconds=900 memory=4096 on=6.12", shapes::all),
     ("some_shapes", "seconds=180 off=6.12", shapes::some),
     ("stress_stopped", "seconds=180", stress::stress_stopped),
     ("stress_sender", "seconds=180", stress::stress_sender),
