@@ -11,21 +11,14 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use super::*;
-use crate::sandbox::tests::{again, place};
+use crate::sandbox::tests::in_another_process;
 
 /// What the process leaves where it may, at its end: else it would not have been run at all.
 const DONE: &str = "inside/done";
 
 #[test]
 fn a_process_writes_below_its_directories_and_does_little_else() {
-    if let Some(place) = place() {
-        inside(&place);
-        return;
-    }
-    let place = tempfile::tempdir().unwrap();
-    let status = again(place.path());
-    assert!(status.success(), "{status}");
-    println!("{}", fs::read_to_string(place.path().join(DONE)).unwrap());
+    in_another_process(DONE, inside);
 }
 
 /// Waits for a line, and then makes a file, by another program.

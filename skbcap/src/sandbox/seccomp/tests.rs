@@ -13,7 +13,7 @@ use std::thread;
 use libc::c_long;
 
 use super::*;
-use crate::sandbox::tests::{again, place};
+use crate::sandbox::tests::{again, in_another_process, place};
 
 /// What the process leaves at its end: else it would not have been run at all.
 const DONE: &str = "done";
@@ -41,14 +41,7 @@ const PROMISED: [c_long; 16] = [
 
 #[test]
 fn a_process_writes_and_starts_threads_and_does_little_else() {
-    if let Some(place) = place() {
-        inside(&place);
-        return;
-    }
-    let place = tempfile::tempdir().unwrap();
-    let status = again(place.path());
-    assert!(status.success(), "{status}");
-    println!("{}", fs::read_to_string(place.path().join(DONE)).unwrap());
+    in_another_process(DONE, inside);
 }
 
 /// What a system call says to zeros, or to these.
