@@ -92,7 +92,8 @@ fn chains_are_followed_up_to_the_bound() {
             assert!(program.has_loop(), "{expression}");
             let function = translated(&program);
             let mut runner = TestRunner::new(Config {
-                cases: 500,
+                // So many that the rarest outcome, of one in thirty, is not too rare by chance.
+                cases: 1_500,
                 failure_persistence: None,
                 ..Config::default()
             });
@@ -127,8 +128,7 @@ fn chains_are_followed_up_to_the_bound() {
             let counts = [selected, refused, undecided].map(|count| count.get());
             // IPv4 has no long chains here, and in IPv6's one of the options is soon found.
             let is_long = !expression.starts_with("ip ") && !expression.ends_with(" 60");
-            // Far below what is to be expected, some 18 at the least, so that chance does not fail it.
-            let least = [3, 3, if is_long { 3 } else { 0 }];
+            let least = [10, 10, if is_long { 10 } else { 0 }];
             assert!(
                 counts
                     .iter()
