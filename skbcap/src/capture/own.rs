@@ -36,16 +36,9 @@ impl Own {
     /// Looks at what the output lies on. Who opens the output must ask: others may not get at its
     /// directory.
     pub(super) fn find(config: &Config) -> Self {
-        // There is no list of volumes where NFS was never mounted.
-        let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
-        let volumes = fs::read("/proc/net/nfsfs/volumes").unwrap_or_default();
-        let (mounts, volumes) = (
-            String::from_utf8_lossy(&mounts),
-            String::from_utf8_lossy(&volumes),
-        );
         let mut own = Self::default();
         for place in places(config) {
-            match server(&place, &mounts, &volumes) {
+            match server(&place) {
                 Some(Ok(server)) if !own.peers.contains(&server.peer) => {
                     own.said.push(server.to_string());
                     own.peers.push(server.peer);
@@ -60,20 +53,18 @@ impl Own {
     }
 }
 
-/// The server of what something lies on.
-fn server(
-    place: &OwnedFd,
-    mounts: &str,
-    volumes: &str,
-) -> Option<Result<FileServer, UnknownServer>> {
+/// The server of what something lies on; [`None`] where that is this machine's own, which is asked
+/// first: the list of mounts can be long.
+fn server(place: &OwnedFd) -> Option<Result<FileServer, UnknownServer>> {
+    let magic = u32::try_from(rustix::fs::fstatfs(place).ok()?.f_type).ok()?;
+    let (_, name) = NETWORKS.iter().find(|(number, _)| *number == magic)?;
     let device = rustix::fs::fstat(place).ok()?.st_dev;
     let device = (rustix::fs::major(device), rustix::fs::minor(device));
-    FileServer::find(device, mounts, volumes).or_else(|| {
-        // Mounted where this process sees no mounts.
-        let magic = u32::try_from(rustix::fs::fstatfs(place).ok()?.f_type).ok()?;
-        let (_, name) = NETWORKS.iter().find(|(number, _)| *number == magic)?;
-        Some(Err(UnknownServer((*name).to_owned())))
-    })
+    let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+    let mounts = text("/proc/self/mountinfo");
+    let server = FileServer::find(device, &mounts, &text("/proc/net/nfsfs/volumes"));
+    // It may be mounted where this process sees no mounts.
+    Some(server.unwrap_or_else(|| Err(UnknownServer((*name).to_owned()))))
 }
 
 /// Where regular files are written: their directories, and standard output.
