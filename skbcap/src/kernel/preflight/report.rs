@@ -106,10 +106,13 @@ impl Preflight {
     }
 
     fn kallsyms_row(&self) -> Row {
-        let found = match self.symbols.as_ref().map(|symbols| symbols.get(FUNCTION)) {
-            Ok(Symbol::At(_)) => "addresses shown".into(),
-            Ok(Symbol::Hidden) => "addresses hidden".into(),
-            Ok(Symbol::Absent) => "without network functions".into(),
+        let found = match &self.symbols {
+            Ok(symbols) => match symbols.get(FUNCTION) {
+                Symbol::At(_) if symbols.are_by_name() => "addresses shown, by name".into(),
+                Symbol::At(_) => "addresses shown".into(),
+                Symbol::Hidden => "addresses hidden".into(),
+                Symbol::Absent => "without network functions".into(),
+            },
             Err(error) => error.to_string(),
         };
         row(

@@ -205,5 +205,16 @@ pub(crate) fn hook_auto() -> Result<()> {
     pair.a.sh("traffic udp to=10.0.0.2:9 count=3")?;
     ensure!(exec.wait()?.success(), "{}", exec.stderr()?);
     ensure!(capture::read_pcapng(&file)?.packets.len() == 3);
+    finds_symbols_by_name(&pair)
+}
+
+/// Where the kernel can look one up quickly, it is not asked to print them all.
+fn finds_symbols_by_name(pair: &Pair) -> Result<()> {
+    let check = pair.a.sh("skbcap --check")?;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    // Since 6.2.
+    let is_older = release.starts_with("5.") || release.starts_with("6.1.");
+    let is_by_name = check.contains("addresses shown, by name");
+    ensure!(is_by_name != is_older, "Linux {release}{check}");
     Ok(())
 }
