@@ -13,6 +13,12 @@ pub const SKB_WINDOW: usize = 256;
 /// Bytes of `skb_shared_info` that are read at once, up to the array of fragments.
 pub const SHARED_INFO_WINDOW: usize = 64;
 
+/// The most parts of one frame that are copied where it is copied part after part: the linear parts and
+/// fragments of an skb and of those in its `frag_list`, some in more than one chunk. GRO lists 64 skbs at
+/// the most (`UDP_GRO_CNT_MAX`, net/ipv4/udp_offload.c@6.12; `NAPI_POLL_WEIGHT`,
+/// include/linux/netdevice.h@6.12), each of which has at most 45 fragments and a linear part.
+pub const MOST_PARTS: u32 = 4096;
+
 /// The object's read-only global `CONFIG`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -52,6 +58,11 @@ pub struct Config {
     pub extras: u32,
     /// What each CPU's `__preempt_count` says by which bits.
     pub preempt: PreemptBits,
+    /// The most parts of one frame that are copied where it is copied part after part, in 64s: at most
+    /// [`MOST_PARTS`].
+    pub most_parts: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// The bits of the lower half of a CPU's `__preempt_count` by which it says that it serves an interrupt.
@@ -188,5 +199,5 @@ const _: () = {
     assert!(offset_of!(Config, interfaces) == 32);
     assert!(offset_of!(Config, layout) == 288);
     assert!(size_of::<Types>() == 24);
-    assert!(size_of::<Config>() == 720);
+    assert!(size_of::<Config>() == 728);
 };

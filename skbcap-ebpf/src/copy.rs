@@ -95,7 +95,7 @@ impl Bounds {
 }
 
 /// Copies the frame's bytes to `to`, and says how many and what is missing. `follow` goes on with the
-/// walk that lies in the control block: [`walk::follow`] to the same place.
+/// walk that lies in the control block: [`walk::skbcap_follow`] to the same place.
 ///
 /// # Safety
 ///

@@ -40,7 +40,7 @@ pub(crate) unsafe fn selects<S: Source>(
         let bounds = Bounds::head();
         let plan = Plan::new(skb, device, config!(head_len));
         let copied = copy::copy::<S>(to, skb, shared_info, &plan, control, &bounds, || {
-            walk::skbcap_follow_head(index)
+            walk::follow_to_head(index)
         });
         (*head).len = plan.len;
         (*head).visible = if copied.len < plan.want {

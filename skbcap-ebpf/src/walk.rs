@@ -5,7 +5,7 @@ use core::{mem::offset_of, ptr::read_volatile};
 
 use skbcap_common::{
     Control, Flags,
-    config::Layout,
+    config::{Layout, MOST_PARTS},
     control::{FRAGS_ROOM, MAX_FRAGS, Walk},
     head::HEAD_HEADER_LEN,
     record::HEADER_LEN,
@@ -24,10 +24,14 @@ const PAGE_SHIFT: u64 = 12;
 /// `sizeof(skb_frag_t)`, which the loader has checked.
 const FRAG_LEN: u64 = 16;
 
-/// The most parts of one frame that are copied: the linear parts and fragments of an skb and of those
-/// in its `frag_list`, some in more than one chunk. GRO lists 64 skbs at the most
-/// (`UDP_GRO_CNT_MAX`, net/ipv4/udp_offload.c@6.12).
-const MAX_STEPS: usize = 160;
+/// Parts that [`skbcap_follow_some`] copies at once, and how often it is called. Two loops, each of a
+/// function that the verifier has gone through by itself: one loop of the same length, with the copy in
+/// it, was three quarters of what it had to go through.
+const SOME: u64 = 64;
+const TIMES: u64 = MOST_PARTS as u64 / SOME;
+
+/// Stands for the head in place of a segment's number.
+const HEAD: u32 = u32::MAX;
 
 /// Sets the walk to the frame's start, a VLAN tag already written.
 ///
@@ -84,8 +88,12 @@ pub(crate) unsafe fn begin(
     unsafe { (&raw mut (*control).walk).write_volatile(walk) }
 }
 
-/// [`follow`] as a function of its own, which the verifier goes through once and not for each way
-/// that leads here: a global function, of numbers (Linux 5.6, kernel/bpf/verifier.c:do_check_subprogs).
+/// Copies part after part to `offset` of a segment, and returns whether it came to the end of what it
+/// follows: not if a part could not be read.
+///
+/// This and what it calls are functions of their own, which the verifier goes through once and not for
+/// each way that leads there: global functions, of numbers (Linux 5.6,
+/// kernel/bpf/verifier.c:do_check_subprogs).
 ///
 /// # Safety
 ///
@@ -94,22 +102,21 @@ pub(crate) unsafe fn begin(
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) unsafe extern "C" fn skbcap_follow(index: u32, segment: u32, offset: u64) -> u64 {
-    let (Some(control), Some(segment)) =
-        (CONTROL.get_ptr_mut(index), SEGMENTS.get_ptr_mut(segment))
-    else {
-        return 0;
-    };
-    let segment_len = u64::from(config!(segment_len));
-    let offset = opaque(offset);
-    if offset >= segment_len + u64::from(HEADER_LEN) {
-        return 0;
+    let mut time = 0;
+    while time < TIMES && time * SOME < u64::from(config!(most_parts)) {
+        time += 1;
+        // SAFETY: the caller's promise, handed on.
+        let next = unsafe { skbcap_follow_some(index, segment, offset) };
+        if next != Next::Part as u64 {
+            return (next == Next::End as u64).into();
+        }
     }
-    // SAFETY: the caller's promise, handed on. The slack behind a segment holds a header, a snapshot
-    // length and a chunk.
-    unsafe {
-        let to = segment.cast::<u8>().add(offset as usize);
-        follow(to, control, index, &Bounds::record()).into()
+    // More parts than a frame has: as good as too many fragments.
+    if let Some(control) = CONTROL.get_ptr_mut(index) {
+        // SAFETY: this CPU's own, as the caller promises.
+        unsafe { (&raw mut (*control).walk.flag_behind).write_volatile(Flags::CUT_BOUND.0.into()) };
     }
+    1
 }
 
 /// As [`skbcap_follow`], to the head of this index.
@@ -117,83 +124,75 @@ pub(crate) unsafe extern "C" fn skbcap_follow(index: u32, segment: u32, offset: 
 /// # Safety
 ///
 /// `index` is that of a control block of this CPU, whose busy mark is set.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) unsafe extern "C" fn skbcap_follow_head(index: u32) -> u64 {
-    if config!(head_len) == 0 {
-        return 0;
-    }
-    let (Some(control), Some(head)) = (CONTROL.get_ptr_mut(index), HEADS.get_ptr_mut(index)) else {
-        return 0;
-    };
-    // SAFETY: the caller's promise, handed on. Behind its header a value has room for the head and a
-    // chunk.
-    unsafe {
-        let to = head.cast::<u8>().add(HEAD_HEADER_LEN as usize);
-        follow(to, control, index, &Bounds::head()).into()
-    }
+#[inline(always)]
+pub(crate) unsafe fn follow_to_head(index: u32) -> u64 {
+    // SAFETY: the caller's promise. Behind its header a value has room for the head and a chunk.
+    unsafe { skbcap_follow(index, HEAD, HEAD_HEADER_LEN.into()) }
 }
 
-/// Copies part after part, and returns whether it came to the end of what it follows: not if a part
-/// could not be read.
+/// Copies some parts, and returns what is [`Next`].
 ///
 /// # Safety
 ///
-/// As [`copy::copy`](crate::copy::copy).
-#[inline(always)]
-unsafe fn follow(to: *mut u8, control: *mut Control, index: u32, bounds: &Bounds) -> bool {
-    let Bounds { most, chunk_len } = *bounds;
-    // SAFETY: for the whole walk: `control` is this CPU's own, as the caller promises.
-    let walk = unsafe { &raw mut (*control).walk };
-    let mut step = 0;
-    while step < MAX_STEPS {
-        step += 1;
-        // SAFETY: as above.
-        if unsafe { (&raw const (*walk).remaining).read_volatile() } == 0 {
-            // SAFETY: as above; `index` is that of `control`.
-            let next = unsafe { skbcap_next_part(index) };
-            if next != Next::Part as u64 {
-                return next == Next::End as u64;
-            }
-        }
-        // SAFETY: as above. Volatile, so that it comes from memory.
-        let Walk {
-            want,
-            copied,
-            source,
-            remaining,
-            ..
-        } = unsafe { walk.read_volatile() };
-        // Both bounds are looked at last and on opaque values: 5.10 forgets what it knew of a
-        // register that was spilled, and the compiler thinks the second one superfluous.
-        let len = opaque(remaining.min(want.wrapping_sub(copied)).min(chunk_len));
-        let at = opaque(copied);
-        if len > chunk_len || at > most || copied >= want {
-            return true;
-        }
-        if len == 0 {
-            // An empty part.
-            continue;
-        }
-        // SAFETY: `at` is within the bounds and `len` at most a chunk.
-        unsafe {
-            if !read(to.add(at as usize), len, source) {
-                return false;
-            }
-            (&raw mut (*walk).copied).write_volatile(copied + len);
-            (&raw mut (*walk).source).write_volatile(source + len);
-            (&raw mut (*walk).remaining).write_volatile(remaining - len);
+/// As [`skbcap_follow`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn skbcap_follow_some(index: u32, segment: u32, offset: u64) -> u64 {
+    let mut part = 0;
+    while part < SOME {
+        part += 1;
+        // SAFETY: the caller's promise, handed on.
+        let next = unsafe { skbcap_follow_one(index, segment, offset) };
+        if next != Next::Part as u64 {
+            return next;
         }
     }
-    // More parts than were ever seen: as good as too many fragments.
-    // SAFETY: as above.
-    unsafe { (&raw mut (*walk).flag_behind).write_volatile(Flags::CUT_BOUND.0.into()) };
-    true
+    Next::Part as u64
 }
 
-/// What [`next_part`] came to.
+/// Copies a part, or as much of it as one read takes, and returns what is [`Next`].
+///
+/// # Safety
+///
+/// As [`skbcap_follow`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn skbcap_follow_one(index: u32, segment: u32, offset: u64) -> u64 {
+    let Some(control) = CONTROL.get_ptr_mut(index) else {
+        return Next::Unreadable as u64;
+    };
+    if segment == HEAD {
+        let Some(head) = HEADS.get_ptr_mut(index) else {
+            return Next::Unreadable as u64;
+        };
+        if config!(head_len) == 0 {
+            return Next::Unreadable as u64;
+        }
+        // SAFETY: the caller's promise, handed on.
+        return unsafe {
+            let to = head.cast::<u8>().add(HEAD_HEADER_LEN as usize);
+            follow_one(to, control, &Bounds::head()) as u64
+        };
+    }
+    let Some(segment) = SEGMENTS.get_ptr_mut(segment) else {
+        return Next::Unreadable as u64;
+    };
+    let segment_len = u64::from(config!(segment_len));
+    let offset = opaque(offset);
+    if offset >= segment_len + u64::from(HEADER_LEN) {
+        return Next::Unreadable as u64;
+    }
+    // SAFETY: the caller's promise, handed on. The slack behind a segment holds a header, a snapshot
+    // length and a chunk.
+    unsafe {
+        let to = segment.cast::<u8>().add(offset as usize);
+        follow_one(to, control, &Bounds::record()) as u64
+    }
+}
+
+/// What is behind the part that was copied.
 enum Next {
-    /// A part, at which the walk now is.
+    /// Another part.
     Part,
     /// The end of all that is followed.
     End,
@@ -201,20 +200,51 @@ enum Next {
     Unreadable,
 }
 
-/// [`next_part`] as a function of its own, which the verifier goes through once and not with each
-/// step.
+/// As [`skbcap_follow_one`], to `to`.
 ///
 /// # Safety
 ///
-/// `index` is that of a control block of this CPU, whose busy mark is set.
-#[unsafe(no_mangle)]
-#[inline(never)]
-unsafe extern "C" fn skbcap_next_part(index: u32) -> u64 {
-    let Some(control) = CONTROL.get_ptr_mut(index) else {
-        return Next::Unreadable as u64;
-    };
-    // SAFETY: the caller's promise.
-    unsafe { next_part(control) as u64 }
+/// As [`copy::copy`](crate::copy::copy).
+#[inline(always)]
+unsafe fn follow_one(to: *mut u8, control: *mut Control, bounds: &Bounds) -> Next {
+    let Bounds { most, chunk_len } = *bounds;
+    // SAFETY: for all of it: `control` is this CPU's own, as the caller promises.
+    unsafe {
+        let walk = &raw mut (*control).walk;
+        if (&raw const (*walk).remaining).read_volatile() == 0 {
+            let next = next_part(control);
+            if !matches!(next, Next::Part) {
+                return next;
+            }
+        }
+        // Volatile, so that it comes from memory.
+        let Walk {
+            want,
+            copied,
+            source,
+            remaining,
+            ..
+        } = walk.read_volatile();
+        // Both bounds are looked at last and on opaque values: 5.10 forgets what it knew of a
+        // register that was spilled, and the compiler thinks the second one superfluous.
+        let len = opaque(remaining.min(want.wrapping_sub(copied)).min(chunk_len));
+        let at = opaque(copied);
+        if len > chunk_len || at > most || copied >= want {
+            return Next::End;
+        }
+        if len == 0 {
+            // An empty part.
+            return Next::Part;
+        }
+        // `at` is within the bounds and `len` at most a chunk.
+        if !read(to.add(at as usize), len, source) {
+            return Next::Unreadable;
+        }
+        (&raw mut (*walk).copied).write_volatile(copied + len);
+        (&raw mut (*walk).source).write_volatile(source + len);
+        (&raw mut (*walk).remaining).write_volatile(remaining - len);
+    }
+    Next::Part
 }
 
 /// Goes on to the next fragment, or to the next skb of the `frag_list`.

@@ -19,7 +19,8 @@ use super::{
     rights::{give_up, sandbox},
     say, senders, summarize,
     target::{
-        Facts, check, cut_text, names, namespaces, namespaces_text, origin, place, untold, ways,
+        Facts, check, cut_text, most_parts, names, namespaces, namespaces_text, origin, place,
+        untold, ways,
     },
     watch::{Watch, learn, monotonic_ns, status_line},
 };
@@ -161,6 +162,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             .copied(),
         current: config.fields.has(Field::Current),
         kfuncs: facts.kfuncs,
+        most_parts: most_parts(),
         words: facts.words(),
         preempt_bits: facts.preempt_bits(),
         preempts: facts.preempts,

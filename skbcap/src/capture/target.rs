@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use skbcap_common::{
     Hook,
-    config::{Layout, PreemptBits},
+    config::{Layout, MOST_PARTS, PreemptBits},
     owner::Sockets,
     process::Tasks,
 };
@@ -165,6 +165,7 @@ fn dry_run(
         tasks: None,
         current: false,
         kfuncs: facts.kfuncs,
+        most_parts: most_parts(),
         words: facts.words(),
         preempt_bits: facts.preempt_bits(),
         preempts: facts.preempts,
@@ -179,6 +180,13 @@ fn dry_run(
 /// Why no frame is said to be anybody's.
 pub(super) fn untold(why: &LayoutError) -> String {
     format!("it is not told who sent a frame: {why}")
+}
+
+/// The most parts of one frame that are copied. No frame has more: tests ask for fewer.
+pub(super) fn most_parts() -> u32 {
+    let wish = std::env::var("SKBCAP_PARTS").ok();
+    let wish = wish.and_then(|wish| wish.parse().ok());
+    wish.map_or(MOST_PARTS, |parts: u32| parts.min(MOST_PARTS))
 }
 
 /// What is known of the running kernel once it can be captured on.

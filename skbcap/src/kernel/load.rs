@@ -72,6 +72,9 @@ pub struct Options {
     pub current: bool,
     /// The kernel's functions for programs, where it has them.
     pub kfuncs: Option<Kfuncs>,
+    /// The most parts of one frame that are copied, where the kernel doesn't copy it by itself: as
+    /// [`Config::most_parts`].
+    pub most_parts: u32,
     /// For each possible CPU, where it keeps the words that the programs look at.
     pub words: Vec<CpuWords>,
     /// What one of them, `__preempt_count`, says by which bits.
@@ -410,6 +413,8 @@ fn config(options: &Options) -> Config {
         tasks: options.tasks.unwrap_or_default(),
         extras: extras(options),
         preempt: options.preempt_bits,
+        most_parts: options.most_parts,
+        reserved: 0,
     };
     options.devices.configure(&mut config);
     config
