@@ -3,6 +3,7 @@
 //! Source: `tcp_gso_segment` and `__udp_gso_segment`, `net/ipv4/{tcp,udp}_offload.c@6.12`.
 
 pub(super) mod damaged;
+mod datagrams;
 
 use std::hash::Hasher;
 

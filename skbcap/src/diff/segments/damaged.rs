@@ -1,11 +1,12 @@
 //! A super-frame of which the other side has some segments right, and others wrong or not at all.
 //!
-//! TCP's only: by their sequence numbers segments are known to belong to it, whatever they hold.
+//! By their sequence numbers TCP's are known to belong to it, whatever they hold; for UDP's see
+//! [`datagrams`](super::datagrams).
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{Packet, TCP};
+use super::{Packet, TCP, UDP, datagrams};
 use crate::diff::checksum::Side;
 use crate::diff::relation::{self, Relation};
 use crate::diff::table::Digester;
@@ -40,7 +41,7 @@ pub(in crate::diff) struct Damaged {
 /// A segment belongs to one super-frame only.
 pub(in crate::diff) fn find(wholes: &[Side<'_>], others: &[Side<'_>]) -> Vec<Damaged> {
     let digester = Digester::default();
-    let packets: Vec<_> = others.iter().map(|&side| tcp(side)).collect();
+    let packets: Vec<_> = others.iter().map(|&side| of(side)).collect();
     let mut flows = HashMap::<u64, Vec<(u32, usize)>>::new();
     for (index, packet) in packets.iter().enumerate() {
         if let Some(packet) = packet {
@@ -54,15 +55,25 @@ pub(in crate::diff) fn find(wholes: &[Side<'_>], others: &[Side<'_>]) -> Vec<Dam
     let mut is_taken = vec![false; others.len()];
     let mut found = Vec::new();
     for (at, &side) in wholes.iter().enumerate() {
-        let Some(whole) = tcp(side) else {
+        let Some(whole) = of(side) else {
             continue;
         };
         let Some(flow) = flows.get(&whole.digest(&digester, 0)) else {
             continue;
         };
-        let within = within(flow, whole.sequence, whole.payload_len);
-        let within = within.filter(|&(_, index)| !is_taken[index]);
-        let Some(damaged) = damaged(at, &whole, &packets, within) else {
+        let is_free = |index: usize| !is_taken[index];
+        let damaged = if whole.protocol == TCP {
+            let within = within(flow, whole.sequence, whole.payload_len);
+            let within: Vec<_> = within.filter(|&(_, index)| is_free(index)).collect();
+            damaged(at, &whole, &packets, within, None)
+        } else {
+            // Without sequence numbers they are in the order in which they were sent.
+            let flow = flow.iter().map(|&(_, index)| index);
+            datagrams::place(&whole, &packets, flow.filter(|&index| is_free(index))).and_then(
+                |placed| damaged(at, &whole, &packets, placed.datagrams, Some(placed.size)),
+            )
+        };
+        let Some(damaged) = damaged else {
             continue;
         };
         for &segment in &damaged.segments {
@@ -73,8 +84,8 @@ pub(in crate::diff) fn find(wholes: &[Side<'_>], others: &[Side<'_>]) -> Vec<Dam
     found
 }
 
-fn tcp(side: Side<'_>) -> Option<Packet<'_>> {
-    Packet::of(side).filter(|packet| packet.protocol == TCP)
+fn of(side: Side<'_>) -> Option<Packet<'_>> {
+    Packet::of(side).filter(|packet| matches!(packet.protocol, TCP | UDP))
 }
 
 /// What begins within `len` bytes of `sequence`, which may turn over: how far behind it, in order.
@@ -96,11 +107,14 @@ fn within(
         .take(MAX_CANDIDATES)
 }
 
+/// Of `candidates`, which are how far into the payload each begins, and which it is; in order. `size` is
+/// that of all segments but the last, where it is known.
 fn damaged(
     at: usize,
     whole: &Packet<'_>,
     packets: &[Option<Packet<'_>>],
-    within: impl Iterator<Item = (usize, usize)>,
+    mut candidates: Vec<(usize, usize)>,
+    size: Option<usize>,
 ) -> Option<Damaged> {
     let fits = |&(offset, index): &(usize, usize)| {
         packets[index].is_some_and(|packet| {
@@ -108,10 +122,10 @@ fn damaged(
             len < whole.payload_len && offset + len <= whole.payload_len
         })
     };
-    let candidates: Vec<_> = within.filter(fits).collect();
+    candidates.retain(fits);
     let len = |index: usize| packets[index].map_or(0, |packet| packet.payload_len);
-    // Of all but the last one.
-    let size = candidates.iter().map(|&(_, index)| len(index)).max()?;
+    let longest = candidates.iter().map(|&(_, index)| len(index)).max()?;
+    let size = size.unwrap_or(longest);
     let mut damaged = Damaged {
         whole: at,
         segments: Vec::new(),
@@ -166,7 +180,9 @@ pub(in crate::diff) fn relate(sides: [Side<'_>; 2], whole_at: usize, part: Part)
             relation.field("ipv4.id", order(at[0], at[1]), 2);
         }
         let is_last = part.offset + segment.payload_len == whole.payload_len;
-        if segment.flags() != whole.flags_of_part(part.number == 0, is_last) {
+        if whole.protocol == TCP
+            && segment.flags() != whole.flags_of_part(part.number == 0, is_last)
+        {
             let at = [&whole, &segment].map(|packet| packet.transport + 13);
             relation.field("tcp.flags", order(at[0], at[1]), 1);
         }
@@ -197,7 +213,9 @@ fn alike(whole: &Packet<'_>, segment: &Packet<'_>, part: Part) -> Vec<(usize, us
         let [whole, segment] = [whole, segment].map(|packet| packet.transport + range.start);
         (whole, segment, range.len())
     };
-    alike.extend([8..13, 14..16, 18..header_len.max(18)].map(in_tcp));
+    if whole.protocol == TCP {
+        alike.extend([8..13, 14..16, 18..header_len.max(18)].map(in_tcp));
+    }
     let payload = whole.payload + part.offset;
     alike.push((payload, segment.payload, segment.payload_len));
     alike

@@ -141,14 +141,93 @@ fn without_a_right_segment_there_is_no_super_frame() {
     assert!(explanation.segmented.is_empty() && !explanation.is_equal());
 }
 
+/// Of UDP, in so many datagrams of 100 bytes, the last one of 50; in IPv6 none has a number.
+fn datagrams(count: u16, is_v6: bool) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let payload: Vec<u8> = (0..count * 100 - 50).map(|n| (n / 3) as u8).collect();
+    let packet = |number: u16, payload: &[u8]| match is_v6 {
+        true => udp6(payload),
+        false => udp(9 + number, payload),
+    };
+    let parts = payload.chunks(100).enumerate();
+    let part = |(number, part): (usize, &[u8])| packet(number as u16, part);
+    (packet(0, &payload), parts.map(part).collect())
+}
+
+fn udp6(payload: &[u8]) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+        .ipv6([1; 16], [2; 16], 64)
+        .udp(5000, 53);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, payload).unwrap();
+    frame
+}
+
 #[test]
 fn udp_is_segmented_too() {
-    let payload: Vec<u8> = (0..250).collect();
-    let whole = [udp(9, &payload)];
-    let parts = payload.chunks(100).enumerate();
-    let parts: Vec<_> = parts.map(|(at, part)| udp(9 + at as u16, part)).collect();
-    let (ours, theirs) = (capture(&whole), capture(&parts));
-    assert_eq!(explained(&ours, &theirs).segmented.len(), 1);
+    for is_v6 in [false, true] {
+        let (whole, parts) = datagrams(3, is_v6);
+        let whole = [whole];
+        let (ours, theirs) = (capture(&whole), capture(&parts));
+        let explanation = explained(&ours, &theirs);
+        assert_eq!(explanation.segmented[0].segments.len(), 3);
+        assert!(explanation.pairs.is_empty());
+    }
+}
+
+/// Nothing in a datagram says where it belongs, but its number in IPv4; its neighbours do.
+#[test]
+fn wrong_datagrams_of_a_super_frame_are_told_one_by_one() {
+    for is_v6 in [false, true] {
+        let headers_len = if is_v6 { 62 } else { 42 };
+        for wrong in [&[0][..], &[1], &[3], &[0, 1], &[1, 2], &[2, 3], &[0, 3]] {
+            let (whole, mut parts) = datagrams(4, is_v6);
+            for &which in wrong {
+                parts[which][headers_len + 7] ^= 1;
+            }
+            // Another one of that flow.
+            parts.push(match is_v6 {
+                true => udp6(b"another"),
+                false => udp(99, b"another"),
+            });
+            let whole = [whole];
+            let (ours, theirs) = (capture(&whole), capture(&parts));
+            let explanation = explained(&ours, &theirs);
+            let [segmented] = &explanation.segmented[..] else {
+                panic!("{wrong:?} {explanation:?}");
+            };
+            assert_eq!((segmented.segments.len(), segmented.missing), (4, 0));
+            let pairs = explanation.pairs.iter().map(|pair| {
+                let [found] = &explanation.relation(pair).fields[..] else {
+                    panic!("{wrong:?} {pair:?}");
+                };
+                assert_eq!(found.offsets[1], headers_len + 7);
+                pair.frames[1].number as usize - 1
+            });
+            let mut pairs: Vec<_> = pairs.collect();
+            pairs.sort_unstable();
+            assert_eq!(pairs, wrong);
+            assert_eq!(explanation.only.each_ref().map(Vec::len), [0, 1]);
+        }
+    }
+}
+
+#[test]
+fn missing_datagrams_of_a_super_frame_are_told() {
+    for is_v6 in [false, true] {
+        for (gone, missing) in [(0, 100), (1, 100), (3, 50)] {
+            let (whole, mut parts) = datagrams(4, is_v6);
+            parts.remove(gone);
+            let whole = [whole];
+            let (ours, theirs) = (capture(&whole), capture(&parts));
+            let explanation = explained(&ours, &theirs);
+            let [segmented] = &explanation.segmented[..] else {
+                panic!("{gone} {explanation:?}");
+            };
+            assert_eq!((segmented.segments.len(), segmented.missing), (3, missing));
+            assert!(explanation.pairs.is_empty(), "{gone} {explanation:?}");
+            assert!(explanation.only.iter().all(Vec::is_empty));
+        }
+    }
 }
 
 /// Behind the hop-by-hop header that says how long it is, with an IPv6 length of 0.
