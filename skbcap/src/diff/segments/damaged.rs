@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{Packet, TCP, UDP, datagrams};
+use super::datagrams::Datagrams;
+use super::{Packet, TCP, UDP};
 use crate::diff::checksum::Side;
 use crate::diff::relation::{self, Relation};
 use crate::diff::table::Digester;
@@ -42,36 +43,26 @@ pub(in crate::diff) struct Damaged {
 pub(in crate::diff) fn find(wholes: &[Side<'_>], others: &[Side<'_>]) -> Vec<Damaged> {
     let digester = Digester::default();
     let packets: Vec<_> = others.iter().map(|&side| of(side)).collect();
-    let mut flows = HashMap::<u64, Vec<(u32, usize)>>::new();
-    for (index, packet) in packets.iter().enumerate() {
-        if let Some(packet) = packet {
-            let flow = flows.entry(packet.digest(&digester, 0)).or_default();
-            flow.push((packet.sequence, index));
-        }
-    }
-    for flow in flows.values_mut() {
-        flow.sort_unstable();
-    }
+    let flows = streams(&packets, &digester);
+    let datagrams = Datagrams::new(&packets, &digester);
     let mut is_taken = vec![false; others.len()];
     let mut found = Vec::new();
     for (at, &side) in wholes.iter().enumerate() {
         let Some(whole) = of(side) else {
             continue;
         };
-        let Some(flow) = flows.get(&whole.digest(&digester, 0)) else {
-            continue;
-        };
         let is_free = |index: usize| !is_taken[index];
         let damaged = if whole.protocol == TCP {
-            let within = within(flow, whole.sequence, whole.payload_len);
-            let within: Vec<_> = within.filter(|&(_, index)| is_free(index)).collect();
-            damaged(at, &whole, &packets, within, None)
+            flows.get(&whole.digest(&digester, 0)).and_then(|flow| {
+                let within = within(flow, whole.sequence, whole.payload_len);
+                let within: Vec<_> = within.filter(|&(_, index)| is_free(index)).collect();
+                damaged(at, &whole, &packets, within, None)
+            })
         } else {
-            // Without sequence numbers they are in the order in which they were sent.
-            let flow = flow.iter().map(|&(_, index)| index);
-            datagrams::place(&whole, &packets, flow.filter(|&index| is_free(index))).and_then(
-                |placed| damaged(at, &whole, &packets, placed.datagrams, Some(placed.size)),
-            )
+            let placed = datagrams.place(&whole, is_free);
+            placed.and_then(|placed| {
+                damaged(at, &whole, &packets, placed.datagrams, Some(placed.size))
+            })
         };
         let Some(damaged) = damaged else {
             continue;
@@ -86,6 +77,21 @@ pub(in crate::diff) fn find(wholes: &[Side<'_>], others: &[Side<'_>]) -> Vec<Dam
 
 fn of(side: Side<'_>) -> Option<Packet<'_>> {
     Packet::of(side).filter(|packet| matches!(packet.protocol, TCP | UDP))
+}
+
+/// The sequence number and place of each of TCP's segments, by addresses and ports; in order.
+fn streams(packets: &[Option<Packet<'_>>], digester: &Digester) -> HashMap<u64, Vec<(u32, usize)>> {
+    let mut flows = HashMap::<u64, Vec<(u32, usize)>>::new();
+    for (index, packet) in packets.iter().enumerate() {
+        if let Some(packet) = packet.filter(|packet| packet.protocol == TCP) {
+            let flow = flows.entry(packet.digest(digester, 0)).or_default();
+            flow.push((packet.sequence, index));
+        }
+    }
+    for flow in flows.values_mut() {
+        flow.sort_unstable();
+    }
+    flows
 }
 
 /// What begins within `len` bytes of `sequence`, which may turn over: how far behind it, in order.
