@@ -70,7 +70,9 @@ pub(crate) fn frag_list() -> Result<()> {
     // A namespace has a limit of its own since Linux 6.8.
     from.sysctl("net/core/optmem_max", "1048576")
         .or_else(|_| std::fs::write("/proc/sys/net/core/optmem_max", "1048576"))?;
-    from.sh("traffic udp-pieces to=10.2.0.1:9 size=100 count=640")?;
+    // Nobody is there who could answer, and a refusal would end the sender.
+    via.ip("neigh add 10.2.0.9 lladdr 02:00:00:00:00:99 dev ft nud permanent")?;
+    from.sh("traffic udp-pieces to=10.2.0.9:9 pieces=15 size=20 count=640")?;
     sleep(Duration::from_millis(500));
     let outcome = beside.stop()?;
     outcome.same(20)?;
