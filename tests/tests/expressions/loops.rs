@@ -93,7 +93,7 @@ fn chains_are_followed_up_to_the_bound() {
             let function = translated(&program);
             let mut runner = TestRunner::new(Config {
                 // So many that the rarest outcome, of one in thirty, is not too rare by chance.
-                cases: 1_500,
+                cases: 1_000,
                 failure_persistence: None,
                 ..Config::default()
             });
