@@ -106,7 +106,6 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     };
     let mut loader = loader.wait();
     let net = hook == Hook::Kprobe && preflight.has_queue_tracepoint();
-    let types = Some(background::types());
     setup::explore(&mut preflight, ways()?, &mut loader)?;
     let facts = Facts::of(preflight, config.btf.is_none(), config.fields)?;
     debug(&|| match &facts.page_bases {
@@ -168,7 +167,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         preempts: facts.preempts,
         online: facts.online.iter().copied().collect(),
     };
-    let loaded = Kernel::load(&options, loader, types).inspect_err(|error| {
+    let own_types = config.btf.is_none().then_some(&facts.btf);
+    let loaded = Kernel::load(&options, loader, own_types).inspect_err(|error| {
         if let LoadError::Program(refused) = error {
             debug(&|| format!("the verifier's log:\n{}", refused.log()));
         }

@@ -171,7 +171,8 @@ fn dry_run(
         preempts: facts.preempts,
         online: facts.online.iter().copied().collect(),
     };
-    let (mut kernel, _maps) = load::Kernel::load(&options, loader, None)?;
+    let types = own_types.then_some(&facts.btf);
+    let (mut kernel, _maps) = load::Kernel::load(&options, loader, types)?;
     lowered.extend(kernel.unwatched());
     let misses = kernel.unattached_misses(&facts.btf);
     Ok((lowered, rights::kept_in_words(misses.as_ref())?))

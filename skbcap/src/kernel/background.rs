@@ -1,17 +1,14 @@
 //! Work that the start-up needs later, done by another thread meanwhile.
 //!
-//! aya reads all of the kernel's types whenever a loader is made, and once more for a tracepoint:
-//! 15 ms each, in which the kernel can print its symbols to this thread.
+//! aya reads all of the kernel's types whenever a loader is made: 15 ms, in which the kernel can print
+//! its symbols to this thread.
 
 use std::{panic, thread};
 
-use aya::{Btf, BtfError, EbpfLoader};
+use aya::EbpfLoader;
 
 /// Loads programs and maps.
 pub type Loader = EbpfLoader<'static>;
-
-/// The kernel's types in aya's form.
-pub type Types = Result<Btf, BtfError>;
 
 /// A result that is on its way.
 #[derive(Debug)]
@@ -92,10 +89,4 @@ pub fn loader() -> Background<Loader> {
         loader.btf(None);
         loader
     })
-}
-
-/// The kernel's types, by which aya loads tracepoints.
-#[must_use]
-pub fn types() -> Background<Types> {
-    Background::begin(Btf::from_sys_fs)
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSection};
 
+mod outline;
 mod query;
 #[cfg(test)]
 pub(crate) mod synthetic;
@@ -220,13 +221,10 @@ impl Btf {
             let ty = btf.type_at(at)?;
             let next = extra_len(&ty)
                 .or_else(|| header.layout.extra_len(&btf.bytes, &ty))
-                .ok_or(corrupt(
-                    at,
-                    "a type of a kind that this skbcap does not know",
-                ))?
+                .ok_or_else(|| corrupt(at, "a type of a kind that this skbcap does not know"))?
                 .checked_add(ty.extra)
                 .filter(|&next| next <= header.types.end)
-                .ok_or(corrupt(at, "a type runs past the end of the types"))?;
+                .ok_or_else(|| corrupt(at, "a type runs past the end of the types"))?;
             match ty.kind {
                 kind::STRUCT | kind::UNION if ty.name != 0 => btf.structures.push(id),
                 kind::TYPEDEF => btf.typedefs.push(id),
@@ -270,7 +268,7 @@ impl Btf {
     }
 
     fn u32_at(&self, at: usize) -> Result<u32, BtfError> {
-        read_u32(&self.bytes, at).ok_or(corrupt(at, "the bytes end here, inside a type"))
+        read_u32(&self.bytes, at).ok_or_else(|| corrupt(at, "the bytes end here, inside a type"))
     }
 
     /// Whether the string at `offset` of the string section is `name`.

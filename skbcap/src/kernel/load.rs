@@ -26,8 +26,8 @@ use skbcap_common::{
 use zerocopy::IntoBytes;
 
 use super::{
-    background::{self, Background},
-    btf::Btf,
+    background,
+    btf::{Btf, BtfError},
     chosen::Chosen,
     cpu_words::CpuWords,
     events::Events,
@@ -36,10 +36,12 @@ use super::{
     maps::{self, Division, Maps},
     missed::{Misses, Unseen},
     object::{self, ObjectError},
-    parts::{FUNCTION, KPROBE, Loaded, NET, NOTE, Part, QUEUE, XMIT},
+    parts::{
+        FUNCTION, KPROBE, Loaded, NET, NOTE, Part, QUEUE, QUEUE_TRACEPOINT, XMIT, XMIT_TRACEPOINT,
+    },
     refused::ProgramRefused,
-    senders::Wanted,
-    watch::{Watch, Watched},
+    senders::{FORK, Wanted},
+    watch::{self, Watch, Watched},
 };
 use crate::{filter::ebpf::Function, geometry::Geometry};
 
@@ -105,9 +107,9 @@ pub enum LoadError {
         /// What the kernel said.
         source: Box<ProgramError>,
     },
-    /// The kernel's types could not be read a second time, for the tracepoint.
-    #[error("cannot read the kernel's types")]
-    Btf(#[from] aya::BtfError),
+    /// The running kernel's types could not be read, though others were.
+    #[error("cannot attach by the running kernel's types")]
+    Btf(#[from] BtfError),
     /// A map could not be mapped into memory.
     #[error("cannot get at the map {map}")]
     Map {
@@ -136,8 +138,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Creates the maps and loads the program for the hook; attaches nothing. `loader` and `types`
-    /// (only wanted for [`Hook::Queue`]) are those of [`super::background`].
+    /// Creates the maps and loads the program for the hook; attaches nothing. `loader` is that of
+    /// [`super::background`]. `types` are the running kernel's, if they were read before.
     ///
     /// # Errors
     ///
@@ -150,7 +152,7 @@ impl Kernel {
     pub fn load(
         options: &Options,
         loader: background::Loader,
-        types: Option<Background<background::Types>>,
+        types: Option<&Btf>,
     ) -> Result<(Self, Maps), LoadError> {
         let division = Division {
             geometry: options.geometry,
@@ -220,7 +222,7 @@ impl Kernel {
         };
         let by_types = parts.iter().any(|part| part.place != FUNCTION);
         let btf = if by_types || options.sockets.is_some() {
-            Some(types.unwrap_or_else(background::types).wait()?)
+            Some(attachable(types)?)
         } else {
             None
         };
@@ -418,6 +420,16 @@ fn config(options: &Options) -> Config {
     };
     options.devices.configure(&mut config);
     config
+}
+
+/// The running kernel's types, as far as any program is attached by them.
+fn attachable(types: Option<&Btf>) -> Result<aya::Btf, BtfError> {
+    let functions: Vec<&str> = watch::functions().collect();
+    let tracepoints = [QUEUE_TRACEPOINT, XMIT_TRACEPOINT, FORK];
+    match types {
+        Some(types) => types.outline(&tracepoints, &functions),
+        None => Btf::running()?.outline(&tracepoints, &functions),
+    }
 }
 
 /// What the programs do with each frame besides.

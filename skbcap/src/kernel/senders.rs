@@ -25,7 +25,7 @@ use super::{
 
 /// The program that follows, and where it belongs.
 const FORKED: &str = "forked";
-const FORK: &str = "sched_process_fork";
+pub(super) const FORK: &str = "sched_process_fork";
 
 /// include/uapi/linux/bpf.h
 const BPF_NOEXIST: u64 = 1;

@@ -81,6 +81,10 @@ impl Builder {
         self.push(name, info, bytes, &extra)
     }
 
+    pub(crate) fn function(&mut self, name: &str, prototype: u32) -> u32 {
+        self.push(name, u32::from(kind::FUNC) << 24, prototype, &[])
+    }
+
     pub(crate) fn variable(&mut self, name: &str, of: u32) -> u32 {
         self.push(name, u32::from(kind::VAR) << 24, of, &[1])
     }

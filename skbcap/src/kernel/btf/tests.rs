@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use aya_obj::btf::BtfKind;
 use proptest::prelude::*;
 
 use super::synthetic::Builder;
@@ -155,6 +156,56 @@ fn the_running_kernel_can_be_asked() {
     assert!(btf.has_function("__dev_queue_xmit").unwrap());
 }
 
+#[test]
+fn an_outline_keeps_the_numbers() {
+    let mut builder = Builder::new();
+    let int = builder.int("int", 4);
+    builder.structure("wanted", 4, &[("a", int, 0, 0)]);
+    // The kind is told, not only the name.
+    builder.typedef("wanted", int);
+    let tracepoint = builder.typedef("btf_trace_place", int);
+    builder.typedef("btf_trace_other", int);
+    let function = builder.function("wanted", int);
+    builder.function("wanted", int);
+    let btf = Btf::parse(builder.build()).unwrap();
+
+    let outline = btf
+        .outline(&["place", "gone"], &["wanted", "gone"])
+        .unwrap();
+
+    let number = |name, kind| outline.id_by_type_name_kind(name, kind).ok();
+    assert_eq!(
+        number("btf_trace_place", BtfKind::Typedef),
+        Some(tracepoint)
+    );
+    assert_eq!(number("wanted", BtfKind::Func), Some(function));
+    assert_eq!(number("wanted", BtfKind::Typedef), None);
+    assert_eq!(number("btf_trace_other", BtfKind::Typedef), None);
+    assert_eq!(number("gone", BtfKind::Func), None);
+}
+
+#[test]
+fn the_running_kernels_outline_has_the_numbers_that_aya_finds() {
+    if !Path::new(RUNNING_KERNEL).exists() {
+        return;
+    }
+    let (tracepoints, functions) = (
+        ["net_dev_queue"],
+        ["__dev_queue_xmit", "bpf_iter_task_file"],
+    );
+    let outline = Btf::running().unwrap();
+    let outline = outline.outline(&tracepoints, &functions).unwrap();
+    let whole = aya::Btf::from_sys_fs().unwrap();
+    let same = |name: &str, kind| {
+        let number = |btf: &aya::Btf| btf.id_by_type_name_kind(name, kind).unwrap();
+        assert_eq!(number(&outline), number(&whole), "{name}");
+    };
+    same("btf_trace_net_dev_queue", BtfKind::Typedef);
+    for function in functions {
+        same(function, BtfKind::Func);
+    }
+}
+
 fn ask_everything(btf: &Btf) {
     for path in [
         "a", "b", "c", "d", "e", "in.p", "in.name", "in.gone", "gone",
@@ -163,6 +214,7 @@ fn ask_everything(btf: &Btf) {
     }
     let _ = btf.variable(".data..percpu", "counter");
     let _ = btf.has_function("outer");
+    let _ = btf.outline(&["outer"], &["outer"]);
     for id in 0..=btf.len() as u32 + 1 {
         let _ = btf.size_of(super::TypeId(id));
         let _ = btf.element_of(super::TypeId(id));
