@@ -76,14 +76,14 @@ const TESTS: &[Test] = &[
     ),
     ("order", "seconds=180", udp::order),
     ("tcp_bulk", "seconds=180", tcp::tcp_bulk),
-    ("tcp_bulk_netns", "seconds=180", tcp::tcp_bulk_netns),
+    ("tcp_bulk_netns", "seconds=180 ends", tcp::tcp_bulk_netns),
     ("sendfile_17_frags", "seconds=180", tcp::sendfile_17_frags),
     ("loopback", "seconds=180", tcp::loopback),
     ("page_bases", "seconds=180 ends", tcp::page_bases),
     ("vlan", "seconds=180", devices::vlan),
     (
         "vlan_unaccelerated",
-        "seconds=180",
+        "seconds=180 ends",
         devices::vlan_unaccelerated,
     ),
     ("tun", "seconds=180", devices::tun),
@@ -108,7 +108,7 @@ const TESTS: &[Test] = &[
     ),
     (
         "expression_beside",
-        "seconds=180 smp=2",
+        "seconds=180 smp=2 ends",
         expressions::expression_beside,
     ),
     (
@@ -129,7 +129,7 @@ const TESTS: &[Test] = &[
     // 5.10 sends with softirqs disabled from before the kprobe on, and misses nothing there.
     (
         "missed_softirq",
-        "seconds=180 since=6.1",
+        "seconds=180 since=6.1 ends",
         missed::missed_softirq,
     ),
     (
@@ -139,7 +139,7 @@ const TESTS: &[Test] = &[
     ),
     (
         "missed_socket_calls",
-        "seconds=180 since=6.1 append=preempt=full",
+        "seconds=180 since=6.1 append=preempt=full ends",
         missed::missed_socket_calls,
     ),
     (

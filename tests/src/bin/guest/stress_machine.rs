@@ -265,7 +265,7 @@ fn many_told(done: &Done, counts: &Counts, number: usize) -> Result<()> {
 
 /// Captures begin and end, and leave nothing in the kernel.
 pub(crate) fn stress_attach() -> Result<()> {
-    attach(share::mine((0..30).collect())?.len())
+    attach(share::mine((0..16).collect())?.len())
 }
 
 /// See [`stress_attach`].
