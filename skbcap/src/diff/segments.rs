@@ -76,6 +76,15 @@ impl<'a> Packet<'a> {
             .unwrap_or_default()
     }
 
+    /// Whether UDP's length agrees with IP's, as it does in every datagram that software makes.
+    fn has_udp_len(&self) -> bool {
+        let len = self.bytes(self.transport + 4, self.transport + 6);
+        let header_len = self.payload - self.transport;
+        len.first_chunk().is_some_and(|&len| {
+            usize::from(u16::from_be_bytes(len)) == header_len + self.payload_len
+        })
+    }
+
     /// Whether `segment` can be the part of this one's payload that begins at `offset`.
     fn has(&self, segment: &Self, offset: usize, number: u32) -> bool {
         let end = offset + segment.payload_len;

@@ -4,6 +4,27 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// A frame that IP says to be shorter is another frame, and not the first segment of what it was.
+#[test]
+fn a_shorter_length_makes_no_segment() {
+    let ours = frames(1);
+    for shorter in 1..=15 {
+        let mut theirs = ours.clone();
+        theirs[0][17] -= shorter;
+        let (ours, theirs) = (capture(&ours), capture(&theirs));
+        for (ours, theirs) in [(&ours, &theirs), (&theirs, &ours)] {
+            let explanation = explained(ours, theirs);
+            let [pair] = &explanation.pairs[..] else {
+                panic!("{shorter}: {explanation:?}");
+            };
+            let [field] = &explanation.relation(pair).fields[..] else {
+                panic!("{shorter}: {explanation:?}");
+            };
+            assert_eq!((field.name.as_str(), field.offsets), ("ipv4.len", [17; 2]));
+        }
+    }
+}
+
 /// Where a field of the frames here lies.
 fn field(offset: usize) -> &'static str {
     match offset {
