@@ -34,6 +34,7 @@ pub mod ring;
 pub mod sandbox;
 pub mod savefile;
 pub mod signals;
+pub mod slice;
 pub mod sll2;
 pub mod stats;
 pub mod status;

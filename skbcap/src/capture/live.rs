@@ -46,6 +46,7 @@ use crate::{
     process::{Field, Inquirer},
     recording::{Header, Recorder},
     signals::{Signal, Signals},
+    slice,
 };
 
 /// Captures until told to end.
@@ -285,6 +286,9 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         config.snaplen
     ));
     background::give_memory_back();
+    if let Err(error) = slice::shorten() {
+        debug(&|| format!("no shorter turns of a processor: {error}"));
+    }
 
     let (mut command, refused) = match held.map(Held::go).transpose() {
         Ok(command) => (command, None),
