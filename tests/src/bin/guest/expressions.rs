@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use fixtures::sys::send_frame;
+use fixtures::sys::PacketSocket;
 use rustix::process::Signal;
 use skbcap::diff::Capture;
 use skbcap_tests::capture::{self, Packet};
@@ -119,8 +119,10 @@ impl Filtered {
 /// Sends every frame of a link type by a device.
 pub(crate) fn send_all(space: &Space, device: &str, link_type: u32) -> Result<()> {
     space.within(|| {
+        let socket = PacketSocket::raw(device, 0)?;
         for frame in frames::framed(link_type) {
-            send_frame(device, 0, &frame).with_context(|| format!("{frame:02x?}"))?;
+            let sent = socket.send(&frame);
+            sent.with_context(|| format!("{frame:02x?}"))?;
         }
         Ok(())
     })
