@@ -88,7 +88,7 @@ pub(crate) fn missed_map_calls() -> Result<()> {
 
 /// One round: what it shows holds whether something was missed or not. Returns what was.
 fn beside_map_calls(a: &Space) -> Result<Misses> {
-    const SENT: u64 = 40_000;
+    const SENT: u64 = 16_000;
     let queue = Skbcap::start(a, "queue", "--hook queue -i va -B 65536")?;
     let kprobe = Skbcap::start(a, "kprobe", "--hook kprobe -i va -B 65536")?;
     let map = Map::new()?;
