@@ -63,6 +63,8 @@ impl Programs {
                 "--bin",
                 "skbcap",
             ])
+            // Nobody counts its instructions, and so it need not take its time.
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
             // Where what the host runs during a build lies already.
             .args(["--profile", profile, "--target-dir", "target/guest"])
             .args(["--message-format", "json-render-diagnostics"]);
