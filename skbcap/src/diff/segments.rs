@@ -96,7 +96,10 @@ impl<'a> Packet<'a> {
         let common = payload.len().min(segment.kept().len());
         self.has_headers(segment)
             && self.has_id(segment, number)
-            && (self.protocol != TCP || self.has_tcp(segment, number == 0, is_last))
+            && match self.protocol {
+                TCP => self.has_tcp(segment, number == 0, is_last),
+                _ => segment.has_udp_len(),
+            }
             && payload[..common] == segment.kept()[..common]
     }
 

@@ -185,6 +185,10 @@ pub(in crate::diff) fn relate(sides: [Side<'_>; 2], whole_at: usize, part: Part)
             let at = [&whole, &segment].map(|packet| packet.layers().network + 4);
             relation.field("ipv4.id", order(at[0], at[1]), 2);
         }
+        if whole.protocol == UDP && !segment.has_udp_len() {
+            let at = [&whole, &segment].map(|packet| packet.transport + 4);
+            relation.field("udp.length", order(at[0], at[1]), 2);
+        }
         let is_last = part.offset + segment.payload_len == whole.payload_len;
         if whole.protocol == TCP
             && segment.flags() != whole.flags_of_part(part.number == 0, is_last)

@@ -116,9 +116,7 @@ impl<'p, 'a> Datagrams<'p, 'a> {
             let digest = digest(self.digester, whole, slots.len(slot), bytes);
             let place = self.table.find(digest, |place| {
                 let fits = |packet: &Packet<'_>| {
-                    packet.payload_len == slots.len(slot)
-                        && packet.has_udp_len()
-                        && whole.has(packet, offset, slot as u32)
+                    packet.payload_len == slots.len(slot) && whole.has(packet, offset, slot as u32)
                 };
                 is_free(place)
                     && !slots.places.contains(&Some(place))

@@ -211,6 +211,35 @@ fn wrong_datagrams_of_a_super_frame_are_told_one_by_one() {
     }
 }
 
+/// UDP's own length is of the segment, and so is compared with nothing of the super-frame's.
+#[test]
+fn a_datagram_with_a_wrong_length_of_its_own_is_told() {
+    for is_v6 in [false, true] {
+        let at = if is_v6 { 59 } else { 39 };
+        for which in 0..4 {
+            let (whole, mut parts) = datagrams(4, is_v6);
+            parts[which][at] ^= 1;
+            let whole = [whole];
+            let (ours, theirs) = (capture(&whole), capture(&parts));
+            for (part_at, ours, theirs) in [(1, &ours, &theirs), (0, &theirs, &ours)] {
+                let explanation = explained(ours, theirs);
+                let [pair] = &explanation.pairs[..] else {
+                    panic!("{which} {explanation:?}");
+                };
+                let [field] = &explanation.relation(pair).fields[..] else {
+                    panic!("{which} {pair:?}");
+                };
+                assert_eq!((field.name.as_str(), field.len), ("udp.length", 2));
+                assert_eq!(field.offsets[part_at], at - 1);
+                assert_eq!(pair.frames[part_at].number, which as u64 + 1);
+                assert_eq!(explanation.segmented[0].segments.len(), 4);
+                let report = compare(ours, theirs, &Options::default());
+                assert!(!explain(report, &[Difference::Segmentation], None).is_equal());
+            }
+        }
+    }
+}
+
 #[test]
 fn missing_datagrams_of_a_super_frame_are_told() {
     for is_v6 in [false, true] {
