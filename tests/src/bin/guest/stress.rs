@@ -79,7 +79,7 @@ fn told_by_frames(done: &Done, dropped: u64) -> Result<()> {
 /// one that is stopped.
 pub(crate) fn stress_sender() -> Result<()> {
     let pair = Pair::new("sender")?;
-    let count = 8_000;
+    let count = 20_000;
     let time = || -> Result<f64> {
         let begun = Instant::now();
         let sent = send(&pair.a, &format!("sizes=1000 count={count}"))?;
