@@ -70,16 +70,16 @@ const WATCHERS: [Watcher; 7] = [
 ];
 
 const PAGED: &str = "inet_sendpage";
+/// The program for the kernel's iterator of that name.
+const FOUND: (&str, &str) = ("socket_found", "task_file");
+/// What the kernel calls that iterator's function.
+const FOUND_FUNCTION: &str = "bpf_iter_task_file";
 
 /// The functions that the programs belong to.
 pub(super) fn functions() -> impl Iterator<Item = &'static str> {
     let watched = WATCHERS.iter().map(|watcher| watcher.function);
     watched.chain([FOUND_FUNCTION])
 }
-/// The program for the kernel's iterator of that name.
-const FOUND: (&str, &str) = ("socket_found", "task_file");
-/// What the kernel calls that iterator's function.
-const FOUND_FUNCTION: &str = "bpf_iter_task_file";
 
 /// What the second one of two programs at a place is called (`skbcap-ebpf/src/main.rs`).
 pub(super) fn again(program: &str) -> String {
