@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread::{self, sleep};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use skbcap_tests::capture;
 
@@ -106,6 +106,31 @@ pub(crate) fn idle() -> Result<()> {
         ensure!(skbcap.stop()?.capture.packets.len() == 10);
     }
     Ok(())
+}
+
+/// A capture asks for shorter turns of a processor than others have.
+pub(crate) fn short_turns() -> Result<()> {
+    // 0.1 ms, the least that the kernel gives.
+    const SLICE_NS: &str = "100000";
+    let pair = Pair::new("turns")?;
+    let slice = |process: &str| -> Result<String> {
+        let told = fs::read_to_string(format!("/proc/{process}/sched"))?;
+        let line = told.lines().find(|line| line.starts_with("se.slice"));
+        let value = line.and_then(|line| line.split_whitespace().last());
+        Ok(value.context("no se.slice")?.to_owned())
+    };
+    ensure!(slice("self")? != SLICE_NS, "everybody has it");
+    let skbcap = Skbcap::start(&pair.a, "turns", "")?;
+    // It listens before it asks.
+    let process = skbcap.program.child.id().to_string();
+    for _ in 0..50 {
+        if slice(&process)? == SLICE_NS {
+            skbcap.stop()?;
+            return Ok(());
+        }
+        sleep(Duration::from_millis(100));
+    }
+    bail!("it has turns of {} ns", slice(&process)?)
 }
 
 /// The disk is full in the middle: said, failed, and all that was written is readable.

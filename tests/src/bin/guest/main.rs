@@ -205,6 +205,8 @@ const TESTS: &[Test] = &[
     ),
     ("pipe", "seconds=180 once", life::pipe),
     ("idle", "seconds=180 ends", life::idle),
+    // Kernels from 6.12 on have turns of different lengths.
+    ("short_turns", "seconds=180 on=6.12", life::short_turns),
     ("disk_full", "seconds=180 once", life::disk_full),
     ("rotated_files", "seconds=180 once", files::rotated_files),
     ("privileges", "seconds=180 ends", files::privileges),
