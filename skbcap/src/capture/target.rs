@@ -22,7 +22,7 @@ use crate::{
     glob::Glob,
     kernel::{
         background::{Background, Loader},
-        btf::Btf,
+        btf::{self, Btf},
         chosen::{Chosen, Names},
         cpu_words::{self, AllCpuWords, CpuWords},
         kfuncs::{self, Kfuncs},
@@ -234,7 +234,10 @@ impl Facts {
         } else {
             None
         };
-        let sockets = sockets::sockets(&btf);
+        let sockets = match btf::is_shown() {
+            true => sockets::sockets(&btf),
+            false => Err(LayoutError::NotShown),
+        };
         let tasks = fields.is_told().then(|| tasks::tasks(&btf));
         let mut cgroups = None;
         let tasks = tasks.map(|tasks| {

@@ -29,6 +29,13 @@ pub const RUNNING_KERNEL: &str = "/sys/kernel/btf/vmlinux";
 /// Kernels' own limit of types is 2^20 (`BTF_MAX_TYPE`); a file may not ask for more memory.
 const MAX_TYPES: usize = 1 << 20;
 
+/// Whether the running kernel shows its types. Programs are attached by those alone, unless by a
+/// symbol's name.
+#[must_use]
+pub fn is_shown() -> bool {
+    Path::new(RUNNING_KERNEL).exists()
+}
+
 const MAGIC: u16 = 0xeb9f;
 const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
 const HEADER_LEN: usize = 24;

@@ -23,6 +23,9 @@ pub enum LayoutError {
     /// The types don't hold what is needed, or can't be read.
     #[error(transparent)]
     Btf(#[from] BtfError),
+    /// The types come from a file, and no program can be attached by those.
+    #[error("programs are attached by the types that the running kernel shows, and it shows none")]
+    NotShown,
     /// A field is there, but not as the programs take it for granted.
     #[error(
         "{structure}.{field} of this kernel {problem}: this skbcap does not know such a kernel; \

@@ -15,7 +15,7 @@ use rustix::process::{Resource, getrlimit};
 use skbcap_common::Hook;
 use skbcap_common::config::Layout;
 
-use super::btf::{Btf, RUNNING_KERNEL};
+use super::btf::{self, Btf, RUNNING_KERNEL};
 use super::capabilities::{Capabilities, Capability};
 use super::cpu_words::{self, AllCpuWords, Unknown};
 use super::cpus::{self, CpuListError};
@@ -95,9 +95,9 @@ pub struct Types {
     pub btf: Btf,
     /// Where the programs' fields lie. The two bases are 0.
     pub layout: Layout,
-    /// Whether there is a BTF tracepoint `net_dev_queue`.
+    /// Whether there is a BTF tracepoint `net_dev_queue`, and the kernel shows it.
     pub queue_tracepoint: bool,
-    /// Whether there is a BTF tracepoint `net_dev_start_xmit`.
+    /// Whether there is a BTF tracepoint `net_dev_start_xmit`, and the kernel shows it.
     pub xmit_tracepoint: bool,
 }
 
@@ -285,8 +285,9 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 fn types(path: &Path) -> Result<Types, LayoutError> {
     let btf = Btf::from_file(path)?;
     let layout = layout::layout(&btf)?;
-    let queue_tracepoint = btf.has_typedef(QUEUE_TYPEDEF)?;
-    let xmit_tracepoint = btf.has_typedef(XMIT_TYPEDEF)?;
+    let is_shown = btf::is_shown();
+    let queue_tracepoint = is_shown && btf.has_typedef(QUEUE_TYPEDEF)?;
+    let xmit_tracepoint = is_shown && btf.has_typedef(XMIT_TYPEDEF)?;
     Ok(Types {
         btf,
         layout,

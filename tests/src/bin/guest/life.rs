@@ -108,6 +108,43 @@ pub(crate) fn idle() -> Result<()> {
     Ok(())
 }
 
+/// On a kernel that doesn't show its types they come from a file: by the kprobe, and nobody is named.
+pub(crate) fn types_from_a_file() -> Result<()> {
+    let pair = Pair::new("btf")?;
+    let types = out("vmlinux.btf");
+    fs::copy("/sys/kernel/btf/vmlinux", &types)?;
+    pair.a.sh("traffic udp to=10.0.0.2:9")?;
+    let sh = |line: &str| {
+        let status = words_of("sh -c").arg(line).status()?;
+        ensure!(status.success(), "{line}: {status}");
+        Ok(())
+    };
+    sh("mount -t tmpfs none /sys/kernel/btf")?;
+    let words = format!("--btf {}", types.display());
+    let skbcap = Skbcap::start(&pair.a, "file", &words)?;
+    ensure!(
+        skbcap.listening.contains("hook kprobe"),
+        "{}",
+        skbcap.listening
+    );
+    pair.a.sh("traffic udp to=10.0.0.2:9 count=10")?;
+    let done = skbcap.stop()?;
+    ensure!(done.capture.packets.len() == 10);
+    let mut queue = command(&format!(
+        "{words} --hook queue -w {}",
+        out("none").display()
+    ));
+    let refused = queue.output()?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    sh("umount /sys/kernel/btf")?;
+    println!("{said}");
+    ensure!(
+        refused.status.code() == Some(2) && said.contains("net_dev_queue"),
+        "{said}"
+    );
+    Ok(())
+}
+
 /// A capture asks for shorter turns of a processor than others have.
 pub(crate) fn short_turns() -> Result<()> {
     // 0.1 ms, the least that the kernel gives.

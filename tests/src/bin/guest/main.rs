@@ -205,6 +205,11 @@ const TESTS: &[Test] = &[
     ),
     ("pipe", "seconds=180 once", life::pipe),
     ("idle", "seconds=180 ends", life::idle),
+    (
+        "types_from_a_file",
+        "seconds=180 once",
+        life::types_from_a_file,
+    ),
     // Kernels from 6.12 on have turns of different lengths.
     ("short_turns", "seconds=180 on=6.12", life::short_turns),
     ("disk_full", "seconds=180 once", life::disk_full),
