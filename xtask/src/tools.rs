@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "bpftool",
     "busybox-static",
     "dash",
+    "e2fsprogs",
     "ethtool",
     "iperf3",
     "iproute2",
@@ -33,6 +34,7 @@ const PACKAGES: &[&str] = &[
     "util-linux",
     "wireguard-tools",
     "wireshark-common",
+    "xfsprogs",
     "xz-utils",
 ];
 

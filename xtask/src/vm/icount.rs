@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// Measurements to run, or beginnings of their names
     #[arg(
         value_name = "TEST",
-        default_values_t = ["icount_write".to_owned(), "icount_capture".to_owned()]
+        default_values_t = ["icount_write", "icount_capture", "icount_disk"].map(str::to_owned)
     )]
     tests: Vec<String>,
 }

@@ -37,6 +37,8 @@ const PROGRAMS: &[&str] = &[
     "sbin/capsh",
     "sbin/ethtool",
     "sbin/getcap",
+    "sbin/mkfs.ext4",
+    "sbin/mkfs.xfs",
     "sbin/modprobe",
     "sbin/nft",
     "sbin/setcap",
@@ -74,6 +76,7 @@ const FILES: &[(&str, &str)] = &[
 const MODULES: &[&str] = &[
     "kernel/arch/x86/crypto/",
     "kernel/crypto/",
+    "kernel/drivers/block/brd.ko",
     "kernel/drivers/block/loop.ko",
     "kernel/drivers/block/virtio_blk.ko",
     "kernel/drivers/char/hw_random/",
@@ -81,6 +84,7 @@ const MODULES: &[&str] = &[
     "kernel/drivers/virtio/",
     "kernel/fs/nfs/nfs.ko",
     "kernel/fs/nfs/nfsv3.ko",
+    "kernel/fs/xfs/xfs.ko",
     "kernel/lib/",
     "kernel/net/",
 ];

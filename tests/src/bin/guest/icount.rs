@@ -7,12 +7,13 @@
 
 use std::fmt;
 use std::net::UdpSocket;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::lab::{Pair, Space, words_of};
+use crate::lab::{Pair, Space, run, words_of};
 use crate::program::{Program, out};
 use crate::skbcap::{Hook, Skbcap, command};
 
@@ -109,9 +110,58 @@ pub(crate) struct Cost {
     pub(crate) capturing: f64,
 }
 
-/// The table of docs/performance.md.
+/// The table of docs/performance.md: to a file in memory.
 pub(crate) fn icount_capture() -> Result<()> {
-    let costs = rounds("icount", &ALL, &SIZES)?;
+    let costs = compare("icount")?;
+    println!();
+    tell(&ALL, &SIZES, &costs);
+    Ok(())
+}
+
+/// The table of docs/performance.md, "To a file on a disk": what a page costs there decides.
+pub(crate) fn icount_disk() -> Result<()> {
+    // ext4 would initialise its tables in the background, while others are measured.
+    for (filesystem, options) in [
+        ("ext4", "-q -E lazy_itable_init=0,lazy_journal_init=0"),
+        ("xfs", "-q"),
+    ] {
+        let disk = Disk::new(filesystem, options)?;
+        println!("to a file on {filesystem}");
+        let result = compare(filesystem);
+        disk.end()?;
+        result?;
+    }
+    Ok(())
+}
+
+/// A disk in memory, mounted where captures are written.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// What it takes of the memory is what is written to it.
+    const KIB: u32 = 1 << 20;
+
+    fn new(filesystem: &str, options: &str) -> Result<Self> {
+        let place = out("");
+        for words in [
+            format!("modprobe brd rd_nr=1 rd_size={}", Self::KIB),
+            format!("mkfs.{filesystem} {options} /dev/ram0"),
+            format!("mount -t {filesystem} /dev/ram0 {}", place.display()),
+        ] {
+            run(&mut words_of(&words))?;
+        }
+        Ok(Self(place))
+    }
+
+    fn end(self) -> Result<()> {
+        run(&mut words_of(&format!("umount {}", self.0.display())))?;
+        run(&mut words_of("modprobe -r brd")).map(drop)
+    }
+}
+
+/// Measures all of them, and prints the table.
+fn compare(name: &str) -> Result<Costs> {
+    let costs = rounds(name, &ALL, &SIZES)?;
     for (place, size) in SIZES.into_iter().enumerate() {
         let of = |who: usize| median(&costs[who][place]);
         let nobody = of(0).all;
@@ -136,9 +186,7 @@ pub(crate) fn icount_capture() -> Result<()> {
             );
         }
     }
-    println!();
-    tell(&ALL, &SIZES, &costs);
-    Ok(())
+    Ok(costs)
 }
 
 /// Only skbcap, and no frames of 64 KiB: for continuous integration. As many rounds as ever: in a

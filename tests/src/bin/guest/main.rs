@@ -296,6 +296,11 @@ const TESTS: &[Test] = &[
         icount::icount_capture,
     ),
     (
+        "icount_disk",
+        "alone memory=4096 seconds=1800",
+        icount::icount_disk,
+    ),
+    (
         "icount_attribution",
         "alone seconds=900",
         icount::icount_attribution,
