@@ -13,14 +13,14 @@ const LENGTHS: [usize; 2] = [64, 1514];
 /// Frames a second that are offered by all senders together; what they achieve is told. The last
 /// one is more than they can.
 const RATES: [u64; 7] = [
-    50_000, 100_000, 200_000, 400_000, 600_000, 800_000, 10_000_000,
+    100_000, 200_000, 300_000, 350_000, 400_000, 600_000, 10_000_000,
 ];
 /// As many as keep two processors busy: the capturing process must fight for its share.
 const SENDERS: u64 = 2;
 const TAKES: Duration = Duration::from_millis(1000);
 /// A sender sends what is due, and pauses so long.
 const PAUSE: Duration = Duration::from_micros(200);
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// tcpdump's own default.
 const BUFFER_KIB: u32 = 2048;
 const ALL: [Who; 2] = [Who::Tcpdump, Who::Skbcap];
