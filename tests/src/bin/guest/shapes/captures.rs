@@ -20,6 +20,9 @@ use crate::skbcap::{Done, Hook, Skbcap};
 const BUFFER_KIB: u32 = 8192;
 /// The same where a frame takes a block of the ring, 256 KiB, or nearly.
 const LARGE_BUFFER_KIB: u32 = 131_072;
+/// KiB of the rings of a skbcap that captures all: no burst of any shape fills them, whoever of all
+/// who capture has the processor.
+const ALL_BUFFER_KIB: u32 = 32_768;
 /// Bytes that skbcap keeps of a frame, unless told otherwise.
 const MOST: u32 = 262_144;
 
@@ -79,7 +82,7 @@ impl Captures {
         let all = |hook| {
             (
                 format!("{hook}.mixed"),
-                format!("--hook {hook} --netns all"),
+                format!("--hook {hook} --netns all -B {ALL_BUFFER_KIB}"),
             )
         };
         let mut listening = start(first.scene.a(), None, &all)?;
