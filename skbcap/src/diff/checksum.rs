@@ -9,19 +9,24 @@ use super::layers::{ICMP, Ip, Layers, SCTP, UDP};
 /// Unfinished is the sum of the pseudo-header (`CHECKSUM_PARTIAL`), with or without the length, or
 /// nothing where the protocol allows that.
 pub(super) fn transport_is_filled_in(ours: Side<'_>, theirs: Side<'_>) -> bool {
-    let one_way = |from: Side<'_>, to: Side<'_>| from.is_unfinished() && to.may_be_right();
+    let one_way =
+        |from: Side<'_>, to: Side<'_>| from.is_unfinished() && to.is_right() != Some(false);
     one_way(ours, theirs) || one_way(theirs, ours)
 }
 
 /// The same of IPv4's header, which is 0 before.
 pub(super) fn header_is_filled_in(ours: Side<'_>, theirs: Side<'_>) -> bool {
-    let is_zero = |side: Side<'_>| side.stored(side.layers.network + 10) == Some(0);
     let is_right = |side: Side<'_>| {
         let transport = side.layers.ip.as_ref().map_or(0, |ip| ip.transport);
-        let header = side.frame.data.get(side.layers.network..transport);
-        header.is_none_or(|header| fold(sum(header)) == 0xffff)
+        let header = side.frame.data.get(side.layers.network..transport)?;
+        Some(fold(sum(header)) == 0xffff)
     };
-    is_zero(ours) && is_right(theirs) || is_zero(theirs) && is_right(ours)
+    // Of one header in 65,536, 0 is the right one.
+    let is_unfinished = |side: Side<'_>| {
+        side.stored(side.layers.network + 10) == Some(0) && is_right(side) != Some(true)
+    };
+    let one_way = |from: Side<'_>, to: Side<'_>| is_unfinished(from) && is_right(to) != Some(false);
+    one_way(ours, theirs) || one_way(theirs, ours)
 }
 
 /// A frame with its layers.
@@ -55,28 +60,28 @@ impl Side<'_> {
             [len, 0].map(|len| fold(addresses + u64::from(ip.protocol) + len))
         };
         match ip.protocol {
-            SCTP | ICMP => stored == 0,
-            UDP => stored == 0 || partial().contains(&stored),
-            _ => partial().contains(&stored),
+            SCTP => stored == 0,
+            // None was made: a right one that is 0 is sent as 0xffff.
+            UDP if stored == 0 => true,
+            ICMP => stored == 0 && self.is_right() != Some(true),
+            _ => partial().contains(&stored) && self.is_right() != Some(true),
         }
     }
 
-    /// Right, or too little of it is there to tell.
-    fn may_be_right(&self) -> bool {
+    /// `None`: too little of it is there to tell.
+    fn is_right(&self) -> Option<bool> {
         let Some(ip) = &self.layers.ip else {
-            return false;
+            return Some(false);
         };
         if ip.is_fragment || ip.protocol == SCTP {
-            return true;
+            return None;
         }
-        let Some(bytes) = self.frame.data.get(ip.transport..ip.end) else {
-            return true;
-        };
+        let bytes = self.frame.data.get(ip.transport..ip.end)?;
         let pseudo = match ip.protocol {
             ICMP => 0,
             _ => self.addresses(ip) + u64::from(ip.protocol) + bytes.len() as u64,
         };
-        fold(pseudo + sum(bytes)) == 0xffff
+        Some(fold(pseudo + sum(bytes)) == 0xffff)
     }
 
     fn addresses(&self, ip: &Ip) -> u64 {

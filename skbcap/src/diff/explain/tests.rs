@@ -137,6 +137,38 @@ fn a_checksum_filled_in_later_has_a_name_and_a_wrong_one_has_not() {
 }
 
 #[test]
+fn a_right_checksum_is_finished_whatever_it_is() {
+    // Rewritten on the way, where the right one was 0, or the sum of the pseudo-header.
+    let zero = (0..=u16::MAX).map(|id| udp(id, b"hello"));
+    let zero = [zero
+        .into_iter()
+        .find(|frame| frame[24..26] == [0; 2])
+        .unwrap()];
+    let mut rewritten = zero.clone();
+    rewritten[0][22] = 7;
+    ip_checksum(&mut rewritten[0]);
+    assert_pair(
+        &capture(&zero),
+        &capture(&rewritten),
+        &[Difference::Bytes],
+        &["ipv4.ttl", "ipv4.checksum"],
+    );
+
+    let payloads = (0..=u16::MAX).map(|payload| udp(1, &payload.to_be_bytes()));
+    let same = payloads
+        .into_iter()
+        .find(|frame| *frame == unfinished(frame.clone()));
+    let same = [same.unwrap()];
+    let other = [udp(1, b"!!")];
+    assert_pair(
+        &capture(&same),
+        &capture(&other),
+        &[Difference::Bytes],
+        &["udp.checksum", "payload+0"],
+    );
+}
+
+#[test]
 fn a_tag_of_one_side_has_a_name_and_another_tag_has_not() {
     let plain = [udp(1, b"hello")];
     let (one, other) = ([tagged(&plain[0], 5)], [tagged(&plain[0], 6)]);
