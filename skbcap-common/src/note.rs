@@ -2,13 +2,17 @@
 //! on another CPU, in a softirq on top of any task.
 //!
 //! Notes lie in two tables of [`NOTES`] entries, one by the skb's address and one by its socket's.
-//! An entry is overwritten by the next one that falls on it. It is written without a lock, by any
-//! CPU, so it bears a sum: one that was read half written does not add up, and counts as none.
+//! Each address has [`WAYS`] places; where all are taken, the first one is overwritten. An entry is
+//! written without a lock, by any CPU, so it bears a sum: one that was read half written does not add
+//! up, and counts as none.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Entries of each table.
 pub const NOTES: u32 = 16_384;
+
+/// Entries in which an address's note may lie.
+pub const WAYS: u32 = 4;
 
 /// [`Note::context`] of a socket through which more than one process has sent.
 pub const SHARED: u32 = u32::MAX;
@@ -62,11 +66,18 @@ impl Note {
     }
 }
 
-/// Where in a table an address's note is kept.
+/// Where in a table an address's note is kept: here, or with one of the numbers below [`WAYS`] put to
+/// it by exclusive or.
+///
+/// Addresses are those of neighbours in the kernel's slabs. Multiplied once they stay neighbours, and
+/// where one slab falls on another one all of it does.
 #[inline(always)]
 #[must_use]
 pub const fn note_slot(key: u64) -> u32 {
-    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32 % NOTES
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = key.wrapping_mul(ODD);
+    ((mixed ^ mixed >> 32).wrapping_mul(ODD) >> (u64::BITS - NOTES.ilog2())) as u32
 }
 
+const _: () = assert!(NOTES.is_power_of_two() && WAYS.is_power_of_two());
 const _: () = assert!(size_of::<Note>() == 64);

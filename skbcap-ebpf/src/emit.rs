@@ -296,7 +296,7 @@ unsafe fn claim<S: Source>(
             identity::context::<S>(read_volatile(&raw const (*control).preempt_count_addr)) as u8;
         let mut found = Flags::default();
         if hook as u8 == Hook::Xmit as u8 {
-            found = notes::apply(header, skb, control);
+            found = notes::apply(header, skb);
         }
         found.union(who::claim::<S>(header, skb, found, control))
     }

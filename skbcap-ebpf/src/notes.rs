@@ -13,13 +13,13 @@ use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::maps::Array;
 use skbcap_common::{
-    Context, Control, Flags, RecordHeader,
-    note::{Note, SHARED, note_slot},
+    Context, Flags, RecordHeader,
+    note::{Note, SHARED, WAYS, note_slot},
 };
 
 use crate::{
     emit::this_cpu,
-    identity,
+    identity, last,
     maps::{CONTROL, NOTES, SOCKETS},
     skb::Skb,
     source::Source,
@@ -39,9 +39,9 @@ pub(crate) fn write<S: Source>(skb: u64) {
     // SAFETY: `control` is a whole map value.
     let context =
         identity::context::<S>(unsafe { read_volatile(&raw const (*control).preempt_count_addr) });
-    // SAFETY: the control block's scratch, which no other program of this hook uses meanwhile.
-    let [address, socket, head] =
-        unsafe { [skb.address, skb.socket(), skb.head()].map(|pointer| number(control, pointer)) };
+    let address = last::address(skb.address);
+    let socket = last::address(skb.socket());
+    let head = last::address(skb.head());
     let mut note = Note {
         key: address,
         socket,
@@ -71,13 +71,12 @@ pub(crate) fn write<S: Source>(skb: u64) {
 ///
 /// # Safety
 ///
-/// `header` points to a whole record header in a map's value, and `control` is this CPU's own, with
-/// its busy mark set.
+/// `header` points to a whole record header in a map's value.
 #[inline(always)]
-pub(crate) unsafe fn apply(header: *mut RecordHeader, skb: &Skb, control: *mut Control) -> Flags {
-    // SAFETY: the caller's promise.
-    let [address, socket, head] =
-        unsafe { [skb.address, skb.socket(), skb.head()].map(|pointer| number(control, pointer)) };
+pub(crate) unsafe fn apply(header: *mut RecordHeader, skb: &Skb) -> Flags {
+    let address = last::address(skb.address);
+    let socket = last::address(skb.socket());
+    let head = last::address(skb.head());
     let (note, found) = match get(&NOTES, address) {
         Some(note) if note.socket == socket && note.head == head => {
             remove(&NOTES, address);
@@ -101,35 +100,24 @@ pub(crate) unsafe fn apply(header: *mut RecordHeader, skb: &Skb, control: *mut C
     found
 }
 
-/// A pointer's address as a number: the verifier allows no calculation with pointers whose types it
-/// knows, but what comes back from memory has no type.
-///
-/// # Safety
-///
-/// `control` is this CPU's own, and nothing that interrupts writes to its scratch.
-#[inline(always)]
-unsafe fn number(control: *mut Control, pointer: u64) -> u64 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        write_volatile(&raw mut (*control).skb_addr, pointer);
-        read_volatile(&raw const (*control).skb_addr)
-    }
-}
-
 /// The note of `key`, if there is one that adds up.
 #[inline(always)]
 fn get(table: &Array<Note>, key: u64) -> Option<Note> {
-    let entry = table.get_ptr(note_slot(key))?;
+    let entry = find(table, note_slot(key), key)?;
     // SAFETY: a whole map value. Volatile: another CPU may be writing there, which the sum shows.
     let note = unsafe { read_volatile(entry) };
     (note.key == key && note.sum == note.sum()).then_some(note)
 }
 
-/// Keeps a note by its key.
+/// Keeps a note by its key: in place of the one before, or where there is none, or of any.
 #[inline(always)]
 fn put(table: &Array<Note>, note: &mut Note) {
     note.sum = note.sum();
-    if let Some(entry) = table.get_ptr_mut(note_slot(note.key)) {
+    let slot = note_slot(note.key);
+    let entry = find(table, slot, note.key)
+        .or_else(|| find(table, slot, 0))
+        .or_else(|| table.get_ptr_mut(slot));
+    if let Some(entry) = entry {
         // SAFETY: a whole map value; who reads it half written sees that it does not add up.
         unsafe { write_volatile(entry, *note) };
     }
@@ -138,8 +126,21 @@ fn put(table: &Array<Note>, note: &mut Note) {
 /// Takes the note of `key` out.
 #[inline(always)]
 fn remove(table: &Array<Note>, key: u64) {
-    if let Some(entry) = table.get_ptr_mut(note_slot(key)) {
+    if let Some(entry) = find(table, note_slot(key), key) {
         // SAFETY: a whole map value.
         unsafe { write_volatile(&raw mut (*entry).key, 0) };
     }
+}
+
+/// The first entry with that key of those that belong to `slot`; key 0: one that is empty.
+#[inline(always)]
+fn find(table: &Array<Note>, slot: u32, key: u64) -> Option<*mut Note> {
+    for way in 0..WAYS {
+        let entry = table.get_ptr_mut(slot ^ way)?;
+        // SAFETY: a whole map value. Volatile, as other CPUs write there.
+        if unsafe { read_volatile(&raw const (*entry).key) } == key {
+            return Some(entry);
+        }
+    }
+    None
 }

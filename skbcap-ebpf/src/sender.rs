@@ -126,7 +126,7 @@ unsafe extern "C" fn skbcap_sender(index: u32, hook: u32) -> u64 {
         write_volatile(&raw mut (*header).context, context as u8);
         let mut found = Flags::default();
         if hook == Hook::Xmit as u32 {
-            found = notes::apply(header, &skb, control);
+            found = notes::apply(header, &skb);
         }
         found = found.union(who::claim::<ByAddress>(header, &skb, found, control));
         write_volatile(&raw mut (*header).flags, found.0);
