@@ -7,13 +7,12 @@
 
 use std::fmt;
 use std::net::UdpSocket;
-use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::lab::{Pair, Space, run, words_of};
+use crate::lab::{Mounted, Pair, Space, run, words_of};
 use crate::program::{Program, out};
 use crate::skbcap::{Hook, Skbcap, command};
 
@@ -125,38 +124,18 @@ pub(crate) fn icount_disk() -> Result<()> {
         ("ext4", "-q -E lazy_itable_init=0,lazy_journal_init=0"),
         ("xfs", "-q"),
     ] {
-        let disk = Disk::new(filesystem, options)?;
         println!("to a file on {filesystem}");
-        let result = compare(filesystem);
-        disk.end()?;
-        result?;
+        // Of the guest's memory it takes what is written to it.
+        run(&mut words_of("modprobe brd rd_nr=1 rd_size=1048576"))?;
+        run(&mut words_of(&format!(
+            "mkfs.{filesystem} {options} /dev/ram0"
+        )))?;
+        let disk = Mounted::new(&format!("-t {filesystem} /dev/ram0"), out(""))?;
+        compare(filesystem)?;
+        drop(disk);
+        run(&mut words_of("modprobe -r brd"))?;
     }
     Ok(())
-}
-
-/// A disk in memory, mounted where captures are written.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// What it takes of the memory is what is written to it.
-    const KIB: u32 = 1 << 20;
-
-    fn new(filesystem: &str, options: &str) -> Result<Self> {
-        let place = out("");
-        for words in [
-            format!("modprobe brd rd_nr=1 rd_size={}", Self::KIB),
-            format!("mkfs.{filesystem} {options} /dev/ram0"),
-            format!("mount -t {filesystem} /dev/ram0 {}", place.display()),
-        ] {
-            run(&mut words_of(&words))?;
-        }
-        Ok(Self(place))
-    }
-
-    fn end(self) -> Result<()> {
-        run(&mut words_of(&format!("umount {}", self.0.display())))?;
-        run(&mut words_of("modprobe -r brd")).map(drop)
-    }
 }
 
 /// Measures all of them, and prints the table.

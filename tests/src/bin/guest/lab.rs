@@ -130,6 +130,25 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// A file system, mounted as long as this is there.
+pub(crate) struct Mounted(PathBuf);
+
+impl Mounted {
+    /// `mount WORDS PLACE`.
+    pub(crate) fn new(words: &str, place: PathBuf) -> Result<Self> {
+        run(words_of(&format!("mount {words}")).arg(&place))?;
+        Ok(Self(place))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Err(error) = run(Command::new("umount").arg(&self.0)) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
 /// Two namespaces and a cable: `va` with 10.0.0.1 in one, `vb` with 10.0.0.2 in the other.
 pub(crate) struct Pair {
     pub(crate) a: Space,

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use skbcap_tests::capture;
 
-use crate::lab::{Pair, run, words_of};
+use crate::lab::{Mounted, Pair, run, words_of};
 use crate::limits::sequences;
 use crate::program::{Program, out};
 use crate::skbcap::{Hook, Skbcap, command, has_kprobes};
@@ -114,12 +114,7 @@ pub(crate) fn types_from_a_file() -> Result<()> {
     let types = out("vmlinux.btf");
     fs::copy("/sys/kernel/btf/vmlinux", &types)?;
     pair.a.sh("traffic udp to=10.0.0.2:9")?;
-    let sh = |line: &str| {
-        let status = words_of("sh -c").arg(line).status()?;
-        ensure!(status.success(), "{line}: {status}");
-        Ok(())
-    };
-    sh("mount -t tmpfs none /sys/kernel/btf")?;
+    let hidden = Mounted::new("-t tmpfs none", "/sys/kernel/btf".into())?;
     let words = format!("--btf {}", types.display());
     let skbcap = Skbcap::start(&pair.a, "file", &words)?;
     ensure!(
@@ -136,7 +131,7 @@ pub(crate) fn types_from_a_file() -> Result<()> {
     ));
     let refused = queue.output()?;
     let said = String::from_utf8_lossy(&refused.stderr);
-    sh("umount /sys/kernel/btf")?;
+    drop(hidden);
     println!("{said}");
     ensure!(
         refused.status.code() == Some(2) && said.contains("net_dev_queue"),
@@ -173,15 +168,10 @@ pub(crate) fn short_turns() -> Result<()> {
 /// The disk is full in the middle: said, failed, and all that was written is readable.
 pub(crate) fn disk_full() -> Result<()> {
     let pair = Pair::new("diskfull")?;
-    let dir = out("small");
-    fs::create_dir(&dir)?;
-    let place = dir.to_str().context("an odd name")?;
-    run(&mut words_of(&format!(
-        "mount -t tmpfs -o size=512k tmpfs {place}"
-    )))?;
-    let result = fill(&pair, place);
-    run(&mut words_of(&format!("umount {place}")))?;
-    result
+    let place = out("small");
+    fs::create_dir(&place)?;
+    let _small = Mounted::new("-t tmpfs -o size=512k tmpfs", place.clone())?;
+    fill(&pair, place.to_str().context("an odd name")?)
 }
 
 fn fill(pair: &Pair, place: &str) -> Result<()> {
