@@ -125,6 +125,10 @@ pub(crate) fn types_from_a_file() -> Result<()> {
     pair.a.sh("traffic udp to=10.0.0.2:9 count=10")?;
     let done = skbcap.stop()?;
     ensure!(done.capture.packets.len() == 10);
+    for packet in &done.capture.packets {
+        let who = &packet.more().who;
+        ensure!(who.by.is_none(), "{who:?}");
+    }
     let mut queue = command(&format!(
         "{words} --hook queue -w {}",
         out("none").display()
@@ -163,6 +167,37 @@ pub(crate) fn short_turns() -> Result<()> {
         sleep(Duration::from_millis(100));
     }
     bail!("it has turns of {} ns", slice(&process)?)
+}
+
+/// Every page of the rings is mapped before a frame comes, also where mmap(2) leaves that to their
+/// first use: it would be in the midst of a burst.
+pub(crate) fn mapped_rings() -> Result<()> {
+    let pair = Pair::new("mapped")?;
+    let skbcap = Skbcap::start(&pair.a, "mapped", "-B 16384")?;
+    let smaps = fs::read_to_string(format!("/proc/{}/smaps", skbcap.program.child.id()))?;
+    let (mut all_kib, mut mapped_kib, mut is_ring) = (0, 0, false);
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        let kib = match words.next() {
+            Some("Size:") => &mut all_kib,
+            Some("Rss:") => &mut mapped_kib,
+            Some(range) if range.contains('-') => {
+                is_ring = line.ends_with("bpf-map");
+                continue;
+            }
+            _ => continue,
+        };
+        if is_ring {
+            *kib += words.next().context("no number")?.parse::<u64>()?;
+        }
+    }
+    skbcap.stop()?;
+    println!("{mapped_kib} of {all_kib} KiB are mapped");
+    ensure!(
+        all_kib >= 16384 && mapped_kib == all_kib,
+        "{mapped_kib} of {all_kib} KiB are mapped"
+    );
+    Ok(())
 }
 
 /// The disk is full in the middle: said, failed, and all that was written is readable.

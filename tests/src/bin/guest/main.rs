@@ -212,6 +212,8 @@ const TESTS: &[Test] = &[
     ),
     // Kernels from 6.12 on have turns of different lengths.
     ("short_turns", "seconds=180 on=6.12", life::short_turns),
+    // Linux 7.3 maps a page of a map when it is first used.
+    ("mapped_rings", "seconds=180 on=newest", life::mapped_rings),
     ("disk_full", "seconds=180 once", life::disk_full),
     ("rotated_files", "seconds=180 once", files::rotated_files),
     ("privileges", "seconds=180 ends", files::privileges),
