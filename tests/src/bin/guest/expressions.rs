@@ -14,8 +14,8 @@ use skbcap::diff::Capture;
 use skbcap_tests::capture::{self, Packet};
 use skbcap_tests::{expressions, frames};
 
-use crate::lab::{Pair, Space};
-use crate::link_types::{ARPHRD_CAN, CAN, has_module, tun};
+use crate::lab::{Pair, Space, has_module};
+use crate::link_types::{ARPHRD_CAN, CAN};
 use crate::program::{Program, out};
 use crate::share;
 use crate::skbcap::{Hook, Skbcap, command, verify};
@@ -178,7 +178,7 @@ pub(crate) fn compare(
 pub(crate) fn expressions() -> Result<()> {
     let pair = Pair::new("filter")?;
     let _ = has_module("tun");
-    let _carrier = tun(&pair.a, "ta", libc::ARPHRD_NONE, "10.9.0")?;
+    let _carrier = pair.a.tun("ta", libc::ARPHRD_NONE, "10.9.0")?;
     let corpus = expressions::corpus();
     let hooks = Hook::with_xmit();
     let (mut compared, mut dividing) = (0, 0);
@@ -208,7 +208,7 @@ pub(crate) fn expression_shapes() -> Result<()> {
     let pair = Pair::new("filtershapes")?;
     let a = &pair.a;
     let _ = has_module("tun");
-    let _carrier = tun(a, "tc", ARPHRD_CAN, "10.13.0")?;
+    let _carrier = a.tun("tc", ARPHRD_CAN, "10.13.0")?;
     let has_vlans = has_module("8021q");
     if has_vlans {
         a.ip("link add link va name va.7 type vlan id 7")?;
@@ -319,7 +319,7 @@ pub(crate) fn expression_beside() -> Result<()> {
     let pair = Pair::new("filterbeside")?;
     let a = &pair.a;
     let _ = has_module("tun");
-    let _carrier = tun(a, "ta", libc::ARPHRD_NONE, "10.9.0")?;
+    let _carrier = a.tun("ta", libc::ARPHRD_NONE, "10.9.0")?;
     for hook in share::mine(Hook::with_xmit())? {
         let ring = out(&format!("{hook}.ring"));
         let words = format!("-i va -i ta --hook {hook} --split-linktype");

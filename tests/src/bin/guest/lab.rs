@@ -97,6 +97,16 @@ impl Space {
     pub(crate) fn start(&self, name: &str, command: &mut Command) -> Result<Program> {
         self.within(|| Program::start(name, command))
     }
+
+    /// A tun device of some type, with an IP network, as long as the program runs.
+    pub(crate) fn tun(&self, name: &str, kind: u16, network: &str) -> Result<Program> {
+        let words = format!("traffic tun a={name} b={name}-b type={kind}");
+        let mut carrier = self.start(&format!("carrier-{name}"), &mut words_of(&words))?;
+        carrier.wait_stdout("up")?;
+        self.ip(&format!("address add {network}.1/24 dev {name}"))?;
+        self.ip(&format!("link set dev {name} up"))?;
+        Ok(carrier)
+    }
 }
 
 impl Drop for Space {
@@ -147,6 +157,13 @@ impl Drop for Mounted {
             eprintln!("{error:#}");
         }
     }
+}
+
+/// Whether a module is there. A host may lack it.
+pub(crate) fn has_module(name: &str) -> bool {
+    words_of(&format!("modprobe {name}"))
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// Two namespaces and a cable: `va` with 10.0.0.1 in one, `vb` with 10.0.0.2 in the other.

@@ -8,10 +8,9 @@ use skbcap::diff::{Capture, Difference};
 use skbcap::link_type;
 use skbcap::pcapng::LinkType;
 
-use crate::lab::{Pair, words_of};
-use crate::link_types::{
-    LAST_BLOCK, adds_up, compared, end_skbcap, end_tcpdump, has_module, same, skbcap, tcpdump,
-};
+use crate::beside::LAST_BLOCK;
+use crate::files_beside::{adds_up, compared, end_skbcap, end_tcpdump, same, skbcap, tcpdump};
+use crate::lab::{Pair, has_module, words_of};
 use crate::program::out;
 use crate::share;
 

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use skbcap::diff::{Capture, Difference, Explanation, Options, compare, explain};
+use anyhow::{Result, ensure};
+use skbcap::diff::{Capture, Difference, Options, compare, explain};
 use skbcap_tests::capture;
 
-use crate::lab::{Pair, Space, run, words_of};
+use crate::beside::LAST_BLOCK;
+use crate::files_beside::{
+    adds_up, compared, count, end_skbcap, end_tcpdump, same, skbcap, tcpdump,
+};
+use crate::lab::{Pair, has_module, run, words_of};
 use crate::program::{Program, out};
-use crate::skbcap::{Hook, command};
-
-/// tcpdump hands over what is in its ring once a second; at its end it does not.
-pub(crate) const LAST_BLOCK: Duration = Duration::from_millis(1200);
+use crate::skbcap::Hook;
 
 pub(crate) const ARPHRD_CAN: u16 = 280;
 /// Classical CAN, extended identifier 0x123, five bytes; and CAN FD with its flag set.
@@ -51,23 +52,6 @@ impl Device {
     }
 }
 
-/// A tun device of some type, with an IP network, as long as the program runs.
-pub(crate) fn tun(space: &Space, name: &str, kind: u16, network: &str) -> Result<Program> {
-    let words = format!("traffic tun a={name} b={name}-b type={kind}");
-    let mut carrier = space.start(&format!("carrier-{name}"), &mut words_of(&words))?;
-    carrier.wait_stdout("up")?;
-    space.ip(&format!("address add {network}.1/24 dev {name}"))?;
-    space.ip(&format!("link set dev {name} up"))?;
-    Ok(carrier)
-}
-
-/// Whether a module is there. A host may lack it.
-pub(crate) fn has_module(name: &str) -> bool {
-    words_of(&format!("modprobe {name}"))
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
 /// Whatever this kernel has of devices that differ in their link types.
 fn devices(pair: &Pair) -> Result<(Vec<Device>, Vec<Program>)> {
     const CHECKSUM: &[Difference] = &[Difference::Checksum];
@@ -76,10 +60,10 @@ fn devices(pair: &Pair) -> Result<(Vec<Device>, Vec<Program>)> {
     let a = &pair.a;
     let _ = has_module("tun");
     let carriers = vec![
-        tun(a, "ta", libc::ARPHRD_NONE, "10.9.0")?,
-        tun(a, "tp", libc::ARPHRD_PPP, "10.10.0")?,
+        a.tun("ta", libc::ARPHRD_NONE, "10.9.0")?,
+        a.tun("tp", libc::ARPHRD_PPP, "10.10.0")?,
         // Few kernels here have a CAN device.
-        tun(a, "tc", ARPHRD_CAN, "10.13.0")?,
+        a.tun("tc", ARPHRD_CAN, "10.13.0")?,
     ];
     let mut devices = vec![
         Device::ip("va", "", &[], "10.0.0.2"),
@@ -131,112 +115,6 @@ fn devices(pair: &Pair) -> Result<(Vec<Device>, Vec<Program>)> {
         .send
         .push(format!("traffic frame device=va protocol=4 hex={bpdu}"));
     Ok((devices, carriers))
-}
-
-/// A tcpdump of what leaves by a device.
-pub(crate) fn tcpdump(space: &Space, device: &str, words: &str) -> Result<(Program, PathBuf)> {
-    let name = format!("tcpdump-{device}");
-    let file = out(&format!("{name}.pcap"));
-    let mut command = words_of(&format!(
-        "tcpdump -n -Z root -B 16384 --nano -Q out -i {device}"
-    ));
-    command.args(words.split_whitespace()).arg("-w").arg(&file);
-    Ok((space.start(&name, &mut command)?, file))
-}
-
-pub(crate) fn end_tcpdump(program: &mut Program) -> Result<()> {
-    let status = program.interrupt()?;
-    let said = program.stderr()?;
-    ensure!(
-        status.success() && said.contains("\n0 packets dropped by kernel"),
-        "tcpdump ended with {status}:\n{said}"
-    );
-    Ok(())
-}
-
-/// A skbcap with the words, which writes `NAME.pcapng`, and perhaps files beside it.
-pub(crate) fn skbcap(space: &Space, name: &str, words: &str) -> Result<(Program, PathBuf)> {
-    let file = out(&format!("{name}.pcapng"));
-    let mut command = command(words);
-    command.arg("-w").arg(&file);
-    let mut program = space.start(&format!("skbcap-{name}"), &mut command)?;
-    program.wait_stderr("skbcap: listening on")?;
-    Ok((program, file))
-}
-
-/// Ends it well. What it said.
-pub(crate) fn end_skbcap(program: &mut Program) -> Result<String> {
-    let status = program.interrupt()?;
-    let said = program.stderr()?;
-    ensure!(status.success(), "skbcap ended with {status}:\n{said}");
-    Ok(said)
-}
-
-/// `N` of the line `N WHAT`; 0 without such a line.
-fn count(said: &str, what: &str) -> Result<u64> {
-    let line = said.lines().find_map(|line| line.strip_suffix(what));
-    line.map_or(Ok(0), |number| Ok(number.trim().parse()?))
-}
-
-/// All that was seen is written or accounted for.
-pub(crate) fn adds_up(said: &str) -> Result<u64> {
-    let captured = count(said, " frames captured")?;
-    let rest = [
-        " filtered: another namespace or interface",
-        " not written: unsupported link type",
-    ];
-    let rest: u64 = rest
-        .iter()
-        .map(|what| count(said, what))
-        .sum::<Result<_>>()?;
-    let seen = count(said, " frames seen")?;
-    ensure!(captured + rest == seen, "it does not add up:\n{said}");
-    Ok(captured)
-}
-
-/// Frames of ours that are all there were, but for those that this kernel's kprobe missed: ours on
-/// the left, tcpdump's on the right. Every difference is one of `differences`.
-pub(crate) fn same(
-    found: &Explanation<'_>,
-    differences: &[Difference],
-    may_lack: bool,
-) -> Result<()> {
-    let [ours, theirs] = &found.only;
-    ensure!(ours.is_empty(), "{} frames of ours only", ours.len());
-    let all = found.matched + found.pairs.len();
-    // As in `beside`: a few in a hundred are the most that a kprobe ever missed.
-    let may_lack = if may_lack { 1 + all / 50 } else { 0 };
-    ensure!(
-        theirs.len() <= may_lack,
-        "{} of {all} are missing",
-        theirs.len()
-    );
-    for pair in &found.pairs {
-        for difference in pair.differences.iter() {
-            ensure!(
-                differences.contains(&difference),
-                "{difference}: {:?}",
-                found.relation(pair)
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Explains the files; of ours the frames of one device, or all.
-pub(crate) fn compared<T>(
-    [ours, theirs]: [&Path; 2],
-    device: Option<&str>,
-    look: impl FnOnce(&Explanation<'_>) -> Result<T>,
-) -> Result<T> {
-    let bytes = [fs::read(ours)?, fs::read(theirs)?];
-    let captures = [Capture::read(&bytes[0])?, Capture::read(&bytes[1])?];
-    let options = Options {
-        interfaces: device.into_iter().map(str::to_owned).collect(),
-    };
-    let report = compare(&captures[0], &captures[1], &options);
-    look(&explain(report, &[], None))
-        .with_context(|| format!("{} and {}: {device:?}", ours.display(), theirs.display()))
 }
 
 /// Files for each link type hold what a tcpdump on each device does; the one for all types what a
@@ -372,7 +250,7 @@ pub(crate) fn without_link_type() -> Result<()> {
     let pair = Pair::new("no-type")?;
     let a = &pair.a;
     let _ = has_module("tun");
-    let _carrier = tun(a, "ti", libc::ARPHRD_INFINIBAND, "10.9.0")?;
+    let _carrier = a.tun("ti", libc::ARPHRD_INFINIBAND, "10.9.0")?;
     let hook = Hook::Queue;
     let (mut own, own_file) = skbcap(a, "own", &format!("--hook {hook}"))?;
     let (mut split, split_file) = skbcap(a, "split", &format!("--hook {hook} --split-linktype"))?;

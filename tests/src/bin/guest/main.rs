@@ -18,6 +18,7 @@ mod expression_chains;
 mod expression_cost;
 mod expressions;
 mod files;
+mod files_beside;
 mod forward;
 mod frames;
 mod icount;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
 use crate::lab::{Pair, words_of};
-use crate::link_types::{ARPHRD_CAN, CAN, tun};
+use crate::link_types::{ARPHRD_CAN, CAN};
 use crate::program::out;
 use crate::skbcap::{Hook, Skbcap, command};
 use crate::tcp::stream;
@@ -51,9 +51,9 @@ pub(crate) fn record_replay() -> Result<()> {
     record(&pair, "linktypes", first, "--linktype sll2", |_| {
         let _ = words_of("modprobe tun").status();
         let _carriers = [
-            tun(&pair.a, "ta", libc::ARPHRD_NONE, "10.9.0")?,
-            tun(&pair.a, "tc", ARPHRD_CAN, "10.10.0")?,
-            tun(&pair.a, "ti", libc::ARPHRD_INFINIBAND, "10.11.0")?,
+            pair.a.tun("ta", libc::ARPHRD_NONE, "10.9.0")?,
+            pair.a.tun("tc", ARPHRD_CAN, "10.10.0")?,
+            pair.a.tun("ti", libc::ARPHRD_INFINIBAND, "10.11.0")?,
         ];
         let mut peers = vec!["10.0.0.2", "10.9.0.2", "10.11.0.2"];
         if vlan {

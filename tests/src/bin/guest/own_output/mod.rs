@@ -16,9 +16,8 @@ use skbcap_tests::capture::{self, Packet};
 
 use self::nfs::Server;
 use crate::expressions::PROGRAM;
-use crate::lab::{Pair, Space};
+use crate::lab::{Pair, Space, has_module};
 use crate::limits::sequences;
-use crate::link_types::has_module;
 use crate::program::out;
 use crate::skbcap::{Hook, Skbcap, verify};
 

@@ -8,8 +8,7 @@ use anyhow::{Context, Result};
 use super::datagrams::sender;
 use super::streams::stream;
 use super::table::{Cases, Place, Truth, set};
-use crate::lab::{Pair, Space, run, words_of};
-use crate::link_types::has_module;
+use crate::lab::{Pair, Space, has_module, run, words_of};
 use crate::program::out;
 
 /// Bytes of a datagram within a tunnel, more than any of its own messages has.
