@@ -43,6 +43,7 @@ mod share;
 mod shared;
 mod skbcap;
 mod soak;
+mod stale_code;
 mod stress;
 mod stress_machine;
 mod tcp;
@@ -313,6 +314,7 @@ const TESTS: &[Test] = &[
         "alone seconds=900",
         expression_cost::icount_expression,
     ),
+    ("stale_code", "named seconds=180", stale_code::stale_code),
     ("native_cost", "alone", native::native_cost),
     ("native_drops", "alone", native::native_drops),
 ];
