@@ -79,44 +79,38 @@ pub(crate) unsafe fn wants(
 ) -> Option<bool> {
     // SAFETY: the caller's promise. What is stored may be a pointer of a known type, and what is read
     // back is a number.
-    let verdict = unsafe {
+    unsafe {
         write_volatile(&raw mut (*control).skb_addr, skb);
-        skbcap_sender(index, hook as u32)
-    };
-    if verdict == Verdict::Unreadable as u64 {
-        return None;
+        // One after the other, not the second from within the first: a program and all that it is
+        // calling share 512 bytes of stack.
+        if skbcap_claim(index, hook as u32) == 0 {
+            return None;
+        }
+        Some(skbcap_is_wanted(index) != 0)
     }
-    Some(verdict == Verdict::Wanted as u64)
 }
 
-#[repr(u64)]
-enum Verdict {
-    Unwanted = 0,
-    Wanted = 1,
-    Unreadable = 2,
-}
-
-/// Makes the claim for the frame in `skb_addr`, and says whether it is wanted. Verified once, not on
-/// each way by which a program comes here: so it takes numbers only, and reads by address.
+/// Makes the claim for the frame in `skb_addr`; 0 if the frame can't be read. Verified once, not on each
+/// way by which a program comes here: so it takes numbers only, and reads by address.
 ///
 /// # Safety
 ///
 /// `index` is that of a control block of this CPU, whose busy mark is set.
 #[unsafe(no_mangle)]
 #[inline(never)]
-unsafe extern "C" fn skbcap_sender(index: u32, hook: u32) -> u64 {
+unsafe extern "C" fn skbcap_claim(index: u32, hook: u32) -> u64 {
     if !matters() {
         return 0;
     }
     let (Some(control), Some(header)) = (CONTROL.get_ptr_mut(index), CLAIMS.get_ptr_mut(index))
     else {
-        return Verdict::Unreadable as u64;
+        return 0;
     };
     // SAFETY: for all of this block: whole map values, and this CPU's own, as the caller promises.
     unsafe {
         let address = read_volatile(&raw const (*control).skb_addr);
         let Some(skb) = Skb::read::<ByAddress>(address, control) else {
-            return Verdict::Unreadable as u64;
+            return 0;
         };
         write_volatile(&raw mut (*header).hook, hook as u8);
         (*header).socket = skb.socket();
@@ -130,13 +124,8 @@ unsafe extern "C" fn skbcap_sender(index: u32, hook: u32) -> u64 {
         }
         found = found.union(who::claim::<ByAddress>(header, &skb, found, control));
         write_volatile(&raw mut (*header).flags, found.0);
-        let verdict = if skbcap_is_wanted(index) != 0 {
-            Verdict::Wanted
-        } else {
-            Verdict::Unwanted
-        };
-        verdict as u64
     }
+    1
 }
 
 /// Whether the claim of this index is of a sender that is wanted.
