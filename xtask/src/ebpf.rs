@@ -15,6 +15,7 @@ use object::elf;
 use crate::cache::Cache;
 use crate::repository;
 use crate::run::{quiet, run};
+use crate::stack;
 use crate::toolchain::Toolchain;
 
 /// The programs: binaries of skbcap-ebpf, and where each one's object lies.
@@ -87,6 +88,13 @@ fn compile(cache: &Cache) -> Result<Vec<(Vec<u8>, PathBuf)>> {
     for (bin, path) in OBJECTS {
         let built = source().join("target/bpfel-unknown-none/release").join(bin);
         let data = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+        let deepest = stack::deepest(&data)?;
+        println!(
+            "stack: {} bytes of {} ({})",
+            deepest.bytes,
+            stack::MAX_STACK,
+            deepest.calls.join(" → ")
+        );
         let bytes = strip(&data).with_context(|| format!("cannot strip {}", built.display()))?;
         objects.push((bytes, repository().join(path)));
     }

@@ -14,6 +14,7 @@ mod kernels;
 mod mirror;
 mod picture;
 mod run;
+mod stack;
 mod stage;
 mod toolchain;
 mod tools;
