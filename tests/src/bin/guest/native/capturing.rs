@@ -22,6 +22,9 @@ pub(super) enum Who {
     Tcpdump,
     Dumpcap,
     Skbcap,
+    /// By a policy that lets it run before whatever has the usual one.
+    RealTimeTcpdump,
+    RealTimeSkbcap,
 }
 
 impl fmt::Display for Who {
@@ -31,6 +34,8 @@ impl fmt::Display for Who {
             Self::Tcpdump => "tcpdump",
             Self::Dumpcap => "dumpcap",
             Self::Skbcap => "skbcap",
+            Self::RealTimeTcpdump => "real-time tcpdump",
+            Self::RealTimeSkbcap => "real-time skbcap",
         })
     }
 }
@@ -55,7 +60,7 @@ impl Capturing {
     pub(super) fn start(space: &Space, who: Who, kib: u32) -> Result<Self> {
         let (words, ready) = match who {
             Who::Nobody => (String::new(), ""),
-            Who::Tcpdump => (
+            Who::Tcpdump | Who::RealTimeTcpdump => (
                 format!("tcpdump -n -Z root -i va -B {kib} -w"),
                 "listening on",
             ),
@@ -64,10 +69,14 @@ impl Capturing {
                 format!("dumpcap -q -p -i va -B {} -w", kib.div_ceil(1024)),
                 "File: ",
             ),
-            Who::Skbcap => (
+            Who::Skbcap | Who::RealTimeSkbcap => (
                 format!("skbcap --hook queue -i va -B {kib} -w"),
                 "listening on",
             ),
+        };
+        let words = match who {
+            Who::RealTimeTcpdump | Who::RealTimeSkbcap => format!("chrt --rr 1 {words}"),
+            _ => words,
         };
         let file = out(&format!("{who}.captured"));
         let program = if who == Who::Nobody {
@@ -141,7 +150,7 @@ impl Capturing {
             Who::Dumpcap => said
                 .lines()
                 .find_map(|line| line.trim_start().strip_prefix("Packets captured: ")),
-            Who::Tcpdump => said
+            Who::Tcpdump | Who::RealTimeTcpdump => said
                 .lines()
                 .find_map(|line| line.strip_suffix(" packets captured")),
             _ => said

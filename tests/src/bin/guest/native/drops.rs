@@ -23,7 +23,12 @@ const PAUSE: Duration = Duration::from_micros(200);
 const ROUNDS: usize = 5;
 /// tcpdump's own default.
 const BUFFER_KIB: u32 = 2048;
-const ALL: [Who; 2] = [Who::Tcpdump, Who::Skbcap];
+const ALL: [Who; 4] = [
+    Who::Tcpdump,
+    Who::Skbcap,
+    Who::RealTimeTcpdump,
+    Who::RealTimeSkbcap,
+];
 
 /// What was sent, and what part of it is in no file.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +45,11 @@ pub(crate) fn native_drops() -> Result<()> {
             "\nframes of {length} bytes from {SENDERS} senders for {TAKES:?}, buffers of \
              {BUFFER_KIB} KiB, median of {ROUNDS} rounds"
         );
-        println!("offered/s | beside tcpdump: sent/s | lost | beside skbcap: sent/s | lost (most)");
+        println!("offered/s | beside each: sent/s, lost (most)");
+        println!(
+            "          | {}",
+            ALL.map(|who| format!("{who:24}")).join(" | ")
+        );
         for rate in RATES {
             let mut turns: [Vec<Turn>; ALL.len()] = Default::default();
             for _ in 0..ROUNDS {
@@ -48,18 +57,17 @@ pub(crate) fn native_drops() -> Result<()> {
                     turns.push(turn(&pair.a, who, length, rate)?);
                 }
             }
-            let of = |place: usize, value: fn(&Turn) -> f64| {
-                median(turns[place].iter().map(value).collect())
-            };
-            let most = turns[1].iter().map(|turn| turn.lost).fold(0.0, f64::max);
-            println!(
-                "{rate:9} | {:22.0} | {:5.1}% | {:21.0} | {:5.2}% ({:.2}%)",
-                of(0, |turn| turn.frames_per_s),
-                of(0, |turn| turn.lost) * 100.0,
-                of(1, |turn| turn.frames_per_s),
-                of(1, |turn| turn.lost) * 100.0,
-                most * 100.0
-            );
+            let told = turns.map(|turns| {
+                let of = |value: fn(&Turn) -> f64| median(turns.iter().map(value).collect());
+                let most = turns.iter().map(|turn| turn.lost).fold(0.0, f64::max);
+                format!(
+                    "{:7.0} {:5.2}% ({:5.2}%)",
+                    of(|turn| turn.frames_per_s),
+                    of(|turn| turn.lost) * 100.0,
+                    most * 100.0
+                )
+            });
+            println!("{rate:9} | {}", told.join(" | "));
         }
     }
     Ok(())
