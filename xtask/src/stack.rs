@@ -3,6 +3,9 @@
 //! The verifier allows 512 bytes for a program and all that is running within it, and says so only when
 //! a program is loaded with the options that make it call them. It rounds each function's share up, to
 //! 32 bytes in old kernels, to 16 in new ones.
+//!
+//! Of the filter expression only its stub is in the object. What takes its place when a capture starts
+//! keeps an index and 16 words of four bytes on its stack (`skbcap::filter::ebpf`): 96 bytes, rounded.
 
 use std::collections::BTreeMap;
 

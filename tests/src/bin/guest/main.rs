@@ -25,6 +25,7 @@ mod icount;
 mod invocations;
 mod lab;
 mod law;
+mod least;
 mod life;
 mod limits;
 mod link_type_table;
@@ -304,6 +305,7 @@ const TESTS: &[Test] = &[
         "alone memory=4096 seconds=1800",
         icount::icount_disk,
     ),
+    ("icount_least", "alone seconds=300", least::icount_least),
     (
         "icount_attribution",
         "alone seconds=900",

@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use crate::lab::{Pair, Space};
 
-pub(crate) use bpf::pass_all;
+pub(crate) use bpf::{Attached, Does, empty_fentry, empty_kprobe, pass_all};
 pub(crate) use cost::native_cost;
 pub(crate) use drops::native_drops;
 
