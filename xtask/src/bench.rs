@@ -49,7 +49,7 @@ pub(crate) enum Bench {
     Native(native::Options),
     /// Frames lost at rising rates by skbcap and by tcpdump, with equal
     /// buffers; as root
-    Drops(native::Options),
+    Drops(native::DropsOptions),
 }
 
 /// Builds and measures.
@@ -58,8 +58,8 @@ pub(crate) fn main(cache: &Cache, bench: &Bench) -> Result<()> {
         Bench::Writer { directory } => writer(directory.clone()),
         Bench::Instructions => instructions(),
         Bench::Start { times } => start(*times),
-        Bench::Native(options) => native::run(cache, options, "native_cost"),
-        Bench::Drops(options) => native::run(cache, options, "native_drops"),
+        Bench::Native(options) => native::cost(cache, options),
+        Bench::Drops(options) => native::drops(cache, options),
     }
 }
 
