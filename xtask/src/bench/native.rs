@@ -52,6 +52,10 @@ pub(crate) struct DropsOptions {
         default_values_t = [100_000, 200_000, 300_000, 350_000, 400_000, 600_000, 10_000_000]
     )]
     rates: Vec<u32>,
+    /// Where a virtual machine gives free memory back to its host: not while this runs. All of it is
+    /// touched once before
+    #[arg(long)]
+    keep_memory: bool,
 }
 
 /// What a captured frame costs.
@@ -65,12 +69,15 @@ pub(super) fn drops(cache: &Cache, options: &DropsOptions) -> Result<()> {
         let words: Vec<_> = numbers.iter().map(u32::to_string).collect();
         words.join(" ")
     };
-    let asked = [
+    let mut asked = vec![
         ("SKBCAP_DROPS_KIB", options.buffer.to_string()),
         ("SKBCAP_DROPS_SECONDS", options.time.to_string()),
         ("SKBCAP_DROPS_LENGTHS", words(&options.lengths)),
         ("SKBCAP_DROPS_RATES", words(&options.rates)),
     ];
+    if options.keep_memory {
+        asked.push(("SKBCAP_DROPS_KEEP_MEMORY", "1".into()));
+    }
     run(cache, &options.options, "native_drops", &asked)
 }
 

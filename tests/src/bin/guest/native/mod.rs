@@ -5,6 +5,7 @@ mod bpf;
 mod capturing;
 mod cost;
 mod drops;
+mod memory;
 
 use std::net::UdpSocket;
 
