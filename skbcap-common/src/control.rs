@@ -127,8 +127,10 @@ pub struct Control {
     /// What was last written to a socket on this CPU, as a fingerprint; 0 in a second ring's block.
     /// The one word that is written without the busy mark, by a program that no frame runs.
     pub last_written: u64,
+    /// Frames of sockets of which nothing was known, or nothing any more.
+    pub owners_missed: u64,
     /// Zero.
-    pub reserved_own: [u64; 6],
+    pub reserved_own: [u64; 5],
     /// What was in `marked` when the kprobe took up the next frame: [`MARK_SETS`] sets, the newest
     /// mark first in each, 0 where there is none.
     pub marks: [u64; MARK_SETS * MARK_WAYS],

@@ -42,10 +42,6 @@ pub(crate) static SOCKETS: Array<Note> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static DOORBELL: RingBuf = RingBuf::with_byte_size(4096, 0);
 
-/// How many frames were of sockets of which nothing was known (any more).
-#[map]
-pub(crate) static OWNERS_MISSED: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
 /// What became of sockets ([`skbcap_common::process::Event`]). The loader sets the size.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_LEN, 0);

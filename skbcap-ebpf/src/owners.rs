@@ -22,8 +22,7 @@ use crate::{
     emit::this_cpu,
     identity::{self, Current},
     last,
-    maps::{CONTROL, OWNERS_MISSED},
-    memory::locked_add,
+    maps::CONTROL,
     process, sender,
     source::{ByAddress, Fields, Source},
     writers,
@@ -334,15 +333,6 @@ fn put_write(sk: u64, thread: &Current) -> Write {
             is_news: !is_last,
             is_sole: is_sole && kind & (kind::KERNEL | kind::BY_THREAD) == 0,
         }
-    }
-}
-
-/// Counts a frame of a socket of which nothing is known.
-#[inline(always)]
-pub(crate) fn missed() {
-    if let Some(word) = OWNERS_MISSED.get_ptr_mut(0) {
-        // SAFETY: a whole map value.
-        unsafe { locked_add(word, 1) };
     }
 }
 

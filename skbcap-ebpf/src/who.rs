@@ -12,6 +12,7 @@ use skbcap_common::{
 use crate::{
     config::config,
     last,
+    memory::add,
     owners::{self, OWNERS},
     skb::Skb,
     source::Source,
@@ -27,7 +28,7 @@ const TCP_NEW_SYN_RECV: u8 = 12;
 /// # Safety
 ///
 /// `header` points to a whole record header in a map's value, in which `current` and the context
-/// stand, and `control` is this CPU's control block.
+/// stand, and `control` is this CPU's control block, with its busy mark set.
 #[inline(always)]
 pub(crate) unsafe fn claim<S: Source>(
     header: *mut RecordHeader,
@@ -95,9 +96,11 @@ pub(crate) unsafe fn claim<S: Source>(
     let Some(owner) = OWNERS.get_ptr(socket) else {
         if is_request {
             // Nothing is known of its listener, of which the verifier does not even know the type.
-            owners::missed();
             // SAFETY: as above.
-            return unsafe { unknown(header, false) };
+            return unsafe {
+                add(&raw mut (*control).owners_missed, 1);
+                unknown(header, false)
+            };
         }
         // SAFETY: one byte of a whole socket.
         let bits: u8 = unsafe { S::at(socket, config!(sockets.kernel), failed) };
@@ -106,7 +109,7 @@ pub(crate) unsafe fn claim<S: Source>(
             if bits & config!(sockets.kernel_mask) as u8 != 0 {
                 kernel::<S>(header, in_task && !is_later)
             } else {
-                owners::missed();
+                add(&raw mut (*control).owners_missed, 1);
                 unknown(header, in_task)
             }
         };

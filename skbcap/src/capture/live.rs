@@ -334,7 +334,6 @@ fn end(
     // Hook and net end at the same moment; what is missed from then on is nobody's.
     maps.end();
     let missed = kernel.missed();
-    pipeline.stats.owners_missed = kernel.owners_missed();
     pipeline.stats.socket_calls_missed = kernel.socket_calls_missed();
     pipeline.stats.forks_missed = kernel.forks_missed();
     kernel.detach()?;

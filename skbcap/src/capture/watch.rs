@@ -209,7 +209,6 @@ impl Watch<'_> {
             ring.count(&mut stats);
         }
         stats.missed = self.kernel.missed();
-        stats.owners_missed = self.kernel.owners_missed();
         stats.socket_calls_missed = self.kernel.socket_calls_missed();
         stats.forks_missed = self.kernel.forks_missed();
         stats

@@ -32,7 +32,6 @@ use super::{
     cpu_words::CpuWords,
     events::Events,
     kfuncs::Kfuncs,
-    mapped::Mapped,
     maps::{self, Division, Maps},
     missed::{Misses, Unseen},
     object::{self, ObjectError},
@@ -127,7 +126,6 @@ pub struct Kernel {
     parts: Vec<Part>,
     doorbell: RingBuf<MapData>,
     events: Events,
-    owners_missed: Mapped,
     misses: Option<Misses>,
     /// By the programs that watch sockets.
     watchers: Vec<Unseen>,
@@ -199,15 +197,14 @@ impl Kernel {
         let doorbell = RingBuf::try_from(doorbell).expect("a ring buffer in the object");
         let events = ebpf.take_map("EVENTS").expect("a map of the object");
         let events = RingBuf::try_from(events).expect("a ring buffer in the object");
-        let word =
-            |map| maps::one_word(&ebpf, map).map_err(|source| LoadError::Map { map, source });
-        let (events_lost, owners_missed) = (word("EVENTS_LOST")?, word("OWNERS_MISSED")?);
+        let map = "EVENTS_LOST";
+        let events_lost =
+            maps::one_word(&ebpf, map).map_err(|source| LoadError::Map { map, source })?;
         let mut kernel = Self {
             ebpf,
             parts: Vec::new(),
             doorbell,
             events: Events::new(events, events_lost),
-            owners_missed,
             misses: None,
             watchers: Vec::new(),
             follower: Unseen::default(),

@@ -286,6 +286,7 @@ impl<'m> Ring<'m> {
         stats.filtered += counter(word!(filtered));
         stats.not_selected += counter(word!(not_selected));
         stats.other_sender += counter(word!(other_sender));
+        stats.owners_missed += counter(word!(owners_missed));
         stats.captured += counter(word!(captured));
         stats.dropped_ring_full += counter(word!(dropped_ring_full));
         stats.dropped_busy += busy;

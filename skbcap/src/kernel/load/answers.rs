@@ -1,7 +1,5 @@
 //! What a kernel side that is loaded says of itself: what it became, what it missed, what it lacks.
 
-use std::sync::atomic::Ordering;
-
 use super::{FUNCTION, Kernel, Loaded, Misses, Unseen, Watch};
 use crate::kernel::{btf::Btf, missed};
 
@@ -58,12 +56,6 @@ impl Kernel {
         self.parts
             .iter()
             .any(|part| part.program == part.faster && part.place != FUNCTION)
-    }
-
-    /// Frames so far of sockets of which nothing was known, or nothing any more.
-    #[must_use]
-    pub fn owners_missed(&self) -> u64 {
-        self.owners_missed.words()[0].load(Ordering::Relaxed)
     }
 
     /// Calls on sockets that the programs that watch them did not see, at most: frames of one whose
