@@ -93,18 +93,15 @@ pub(crate) unsafe fn take_into<S: Source>(
             add(&raw mut (*control).seen_by_net, 1);
         }
         add(&raw mut (*control).seen, 1);
-        let busy_since_ns = take_marked::<S>(skb, hook, cpu, index, control);
-        // Back to 0, whatever it was. A full barrier: the head above is seen before `wake_at` is
-        // read below, so that either the reader sees the record or this sees the reader waiting.
-        locked_add(
-            &raw mut (*control).busy_since_ns,
-            busy_since_ns.wrapping_neg(),
-        );
+        take_marked::<S>(skb, hook, cpu, index, control);
+        write_volatile(&raw mut (*control).busy_since_ns, 0);
+        // No barrier: it would wait until the whole frame is out of this CPU's store buffer. So
+        // `wake_at` may be read before the head can be seen; the reader knows that.
         ring_doorbell(control);
     }
 }
 
-/// Takes the frame with the busy mark set, and returns the mark's value.
+/// Takes the frame with the busy mark set.
 ///
 /// # Safety
 ///
@@ -117,18 +114,17 @@ unsafe fn take_marked<S: Source>(
     cpu: u32,
     index: u32,
     control: *mut Control,
-) -> u64 {
-    const TIME_UNKNOWN: u64 = skbcap_common::control::BUSY_TIME_UNKNOWN;
+) {
     // SAFETY: as the caller promises; see `take`.
     unsafe {
         let Some(mut skb) = Skb::read::<S>(skb_address, control) else {
             add(&raw mut (*control).unreadable, 1);
-            return TIME_UNKNOWN;
+            return;
         };
         let device = Device::read::<S>(&skb);
         if !filter::wants::<S>(&device) {
             add(&raw mut (*control).filtered, 1);
-            return TIME_UNKNOWN;
+            return;
         }
         if sender::matters() {
             match sender::wants(skb.address, hook, control, index) {
@@ -136,11 +132,11 @@ unsafe fn take_marked<S: Source>(
                 Some(false) => {
                     add(&raw mut (*control).filtered, 1);
                     add(&raw mut (*control).other_sender, 1);
-                    return TIME_UNKNOWN;
+                    return;
                 }
                 None => {
                     add(&raw mut (*control).unreadable, 1);
-                    return TIME_UNKNOWN;
+                    return;
                 }
             }
         }
@@ -150,23 +146,23 @@ unsafe fn take_marked<S: Source>(
                 Some(false) => {
                     add(&raw mut (*control).filtered, 1);
                     add(&raw mut (*control).not_selected, 1);
-                    return TIME_UNKNOWN;
+                    return;
                 }
                 None => {
                     add(&raw mut (*control).unreadable, 1);
-                    return TIME_UNKNOWN;
+                    return;
                 }
             }
             // A walk over the head's parts may have left another skb in the window.
             let Some(again) = Skb::read::<S>(skb_address, control) else {
                 add(&raw mut (*control).unreadable, 1);
-                return TIME_UNKNOWN;
+                return;
             };
             skb = again;
         }
         let Some(shared_info) = SharedInfo::read::<S>(skb.shared_info(), control) else {
             add(&raw mut (*control).unreadable, 1);
-            return TIME_UNKNOWN;
+            return;
         };
         let time_ns = bpf_ktime_get_ns();
         write_volatile(&raw mut (*control).busy_since_ns, time_ns);
@@ -178,7 +174,7 @@ unsafe fn take_marked<S: Source>(
         let head = Position(read_volatile(&raw const (*control).head));
         let Some(place) = reserve(head, &plan, control) else {
             count_interface_drop(index, control, &device);
-            return time_ns;
+            return;
         };
         // All but what the copy tells goes into the header before it, and each field at once, so that
         // little has to be kept in registers.
@@ -255,7 +251,6 @@ unsafe fn take_marked<S: Source>(
         // Last: x86-64 keeps the order of stores, so whoever sees this head sees the record.
         let next = head.after(record_len, config!(segment_len));
         write_volatile(&raw mut (*control).head, next.0);
-        time_ns
     }
 }
 

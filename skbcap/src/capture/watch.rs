@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     kernel::{load::Kernel, maps::Maps},
     order::Order,
-    ring::Ring,
+    ring::{Ring, SEEN_WITHIN},
     signals::{Signal, Signals},
     stats::Stats,
     status::{Progress, StatusLine},
@@ -80,6 +80,8 @@ impl Watch<'_> {
                 .map(|(number, memory)| Ring::new(memory, number))
                 .collect(),
         );
+        // Since when the next record is to ring, and none has come.
+        let mut armed_at: Option<Instant> = None;
         loop {
             order.refresh(monotonic_ns())?;
             // Whatever was told of the frames that are there now was told before them.
@@ -100,20 +102,28 @@ impl Watch<'_> {
                 ..progress(pipeline, &order)
             });
 
-            let nap = if taken == BATCH {
-                Some(Duration::ZERO)
-            } else if taken > 0 {
-                order.arm(|capacity| capacity / WAKE_SHARE);
-                Some(NAP)
-            } else if order.has_more() {
-                Some(SHORT_NAP)
-            } else {
-                order.arm(|_| 1);
-                // What came before the wish would ring for nobody.
+            let is_quiet = taken == 0 && !order.has_more();
+            let nap = if is_quiet {
+                let at = *armed_at.get_or_insert_with(|| {
+                    order.arm(|_| 1);
+                    Instant::now()
+                });
+                // What came before the wish would ring for nobody, and may not be seen yet.
                 if order.has_more() {
                     Some(Duration::ZERO)
                 } else {
-                    until(self.status.next_update())
+                    let rest = SEEN_WITHIN.checked_sub(at.elapsed());
+                    rest.or_else(|| until(self.status.next_update()))
+                }
+            } else {
+                armed_at = None;
+                if taken == BATCH {
+                    Some(Duration::ZERO)
+                } else if taken > 0 {
+                    order.arm(|capacity| capacity / WAKE_SHARE);
+                    Some(NAP)
+                } else {
+                    Some(SHORT_NAP)
                 }
             };
             // `None` is no end, and more than any. Nobody rings for what is told; it has room for a while.
@@ -122,7 +132,9 @@ impl Watch<'_> {
             let command = self.command.as_deref();
             wait(self.kernel, self.clock, self.signals, command, nap)?;
             self.see_command();
-            order.disarm();
+            if armed_at.is_none() {
+                order.disarm();
+            }
             self.kernel.answer_doorbell();
             if let Some(step) = self.clock.check() {
                 self.pipeline.clock_was_set(step);

@@ -16,7 +16,7 @@
 //! | 3 | room between head and tail? | head (acquire) |
 //! | 4 | writes the record | reads records before head |
 //! | 5 | head := behind it (release) | tail := behind what it read (release) |
-//! | 6 | busy mark := 0, full barrier | wake-up mark := where it wants to be woken, full barrier |
+//! | 6 | busy mark := 0 | wake-up mark := where it wants to be woken, full barrier |
 //! | 7 | head at the wake-up mark? rings | head still behind? sleeps |
 //!
 //! - *Never torn*: 5 after 4 on one side, 3 before 4 on the other.
@@ -26,8 +26,14 @@
 //!   later sets it after that, and so reads the clock after the reader's 1. Where it finds a time,
 //!   the next record has just that time. The barrier in the writer's 1 keeps the clock from being
 //!   read before the mark can be seen.
-//! - *No wake-up lost*: 5, barrier, 7 against 6, barrier, 7: at least one of the two sees the
-//!   other's store.
+//! - *No wake-up lost*: a barrier of the writer's before its 7 would have it wait until the whole
+//!   frame can be seen elsewhere, which takes longer than all else. Without one, it may look at the
+//!   wake-up mark before its head can be seen, and then neither sees the other's store. But the head
+//!   can be seen soon, and from then on the reader sees it: so it looks once more, [`SEEN_WITHIN`]
+//!   after it set the mark, and only then sleeps without end. Whatever the writer does after that
+//!   sees the mark.
+
+use std::time::Duration;
 
 mod memory;
 mod reader;
@@ -36,3 +42,7 @@ mod writer;
 pub use memory::{Memory, OwnedMemory, Prepare};
 pub use reader::{Ring, RingError};
 pub use writer::Writer;
+
+/// What a CPU has stored so long ago is seen by all others: a store leaves its buffer in less than a
+/// microsecond, and at an interrupt at the latest.
+pub const SEEN_WITHIN: Duration = Duration::from_millis(10);

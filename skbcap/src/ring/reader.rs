@@ -248,13 +248,14 @@ impl<'m> Ring<'m> {
     }
 
     /// Asks for the doorbell once `bytes` more lie in the ring than the reader has read (1: with
-    /// the next record). Call [`Ring::refresh`] afterwards, before sleeping.
+    /// the next record). Look for more afterwards, before sleeping, and once more
+    /// [`super::SEEN_WITHIN`] after that.
     pub fn arm(&self, bytes: u64) {
         let wake_at = self.behind(self.position(), bytes);
         self.memory
             .control(word!(wake_at))
             .store(wake_at.0, Ordering::Relaxed);
-        // Against the writer's barrier between its head and this word.
+        // This word is seen before the head is looked at.
         fence(Ordering::SeqCst);
     }
 

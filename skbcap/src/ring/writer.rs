@@ -63,7 +63,6 @@ impl<'m> Writer<'m> {
             self.count_drop(header.netns, header.ifindex);
         }
         busy.store(0, Ordering::Release);
-        fence(Ordering::SeqCst);
         room.then(|| self.wakes())
     }
 
@@ -159,12 +158,13 @@ fn add(memory: &Memory<'_>, word: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{OwnedMemory, Ring};
+    use super::super::{OwnedMemory, Ring, SEEN_WITHIN};
     use super::*;
     use crate::{geometry::Geometry, stats::Stats};
     use proptest::prelude::*;
     use skbcap_common::Hook;
     use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
     use zerocopy::FromZeros;
 
     fn header(ifindex: u32) -> RecordHeader {
@@ -259,10 +259,12 @@ mod tests {
             });
             let mut ring = Ring::new(memory.as_memory(), 0);
             let (mut read, mut last) = (0u64, None);
+            let mut armed_at = None;
             loop {
                 let ended = done.load(Ordering::Acquire);
                 ring.refresh(0);
                 while let Some(frame) = ring.peek().unwrap() {
+                    armed_at = None;
                     let number = frame.header.sequence;
                     assert!(last < Some(number), "{number} after {last:?}");
                     assert_eq!(frame.data, pattern(number, (number % 700) as usize));
@@ -275,12 +277,19 @@ mod tests {
                 if ended {
                     break;
                 }
-                ring.arm(1);
+                let at = *armed_at.get_or_insert_with(|| {
+                    ring.arm(1);
+                    Instant::now()
+                });
                 if !ring.has_more() {
-                    // Nobody wakes this again if the writer missed the wish: the test would hang.
-                    woken.recv().unwrap();
+                    match SEEN_WITHIN.checked_sub(at.elapsed()) {
+                        Some(rest) => {
+                            let _ = woken.recv_timeout(rest);
+                        }
+                        // Nobody wakes this again if the writer missed the wish: the test would hang.
+                        None => woken.recv().unwrap(),
+                    }
                 }
-                ring.disarm();
             }
             assert_eq!(read, writer.join().unwrap());
         });
