@@ -19,6 +19,10 @@ pub(crate) struct Options {
     /// Where captures are written; they are removed again
     #[arg(long, value_name = "DIRECTORY", default_value = "/dev/shm")]
     directory: PathBuf,
+    /// Where a virtual machine gives free memory back to its host: not while this runs. All of it is
+    /// touched once before
+    #[arg(long)]
+    keep_memory: bool,
 }
 
 /// What can be asked for where frames are lost.
@@ -52,10 +56,6 @@ pub(crate) struct DropsOptions {
         default_values_t = [100_000, 200_000, 300_000, 350_000, 400_000, 600_000, 10_000_000]
     )]
     rates: Vec<u32>,
-    /// Where a virtual machine gives free memory back to its host: not while this runs. All of it is
-    /// touched once before
-    #[arg(long)]
-    keep_memory: bool,
 }
 
 /// What a captured frame costs.
@@ -69,15 +69,12 @@ pub(super) fn drops(cache: &Cache, options: &DropsOptions) -> Result<()> {
         let words: Vec<_> = numbers.iter().map(u32::to_string).collect();
         words.join(" ")
     };
-    let mut asked = vec![
+    let asked = [
         ("SKBCAP_DROPS_KIB", options.buffer.to_string()),
         ("SKBCAP_DROPS_SECONDS", options.time.to_string()),
         ("SKBCAP_DROPS_LENGTHS", words(&options.lengths)),
         ("SKBCAP_DROPS_RATES", words(&options.rates)),
     ];
-    if options.keep_memory {
-        asked.push(("SKBCAP_DROPS_KEEP_MEMORY", "1".into()));
-    }
     run(cache, &options.options, "native_drops", &asked)
 }
 
@@ -113,6 +110,7 @@ fn run(
             .args(["run", measurement])
             .env("PATH", path)
             .envs(asked.iter().map(|(name, value)| (name, value)))
+            .envs(options.keep_memory.then_some(("SKBCAP_KEEP_MEMORY", "1")))
             .env("SKBCAP_OUT", &out),
     );
     fs::remove_dir_all(&out).with_context(|| format!("cannot remove {}", out.display()))?;

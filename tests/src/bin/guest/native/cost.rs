@@ -9,7 +9,7 @@ use skbcap::kernel::btf::Btf;
 
 use super::bpf::{Attached, Does, Runs, Stats};
 use super::capturing::{Capturing, Who};
-use super::{cable, median, with_sender};
+use super::{cable, median, memory, with_sender};
 use crate::lab::{Pair, Space};
 
 /// Frames whose program is timed.
@@ -35,6 +35,7 @@ const ALL: [Who; 4] = [Who::Nobody, Who::Skbcap, Who::Tcpdump, Who::Dumpcap];
 
 /// `cargo xtask bench native`.
 pub(crate) fn native_cost() -> Result<()> {
+    let _kept = memory::keep()?;
     let pair = cable("native")?;
     timed(&pair)?;
     full_speed(&pair)

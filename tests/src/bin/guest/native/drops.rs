@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 
 use super::capturing::{Capturing, Who};
-use super::memory::{Kept, is_given_back};
+use super::memory;
 use super::{cable, median, with_sender};
 use crate::lab::Space;
 
@@ -48,16 +48,7 @@ pub(crate) fn native_drops() -> Result<()> {
         lengths: asked("SKBCAP_DROPS_LENGTHS")?,
         rates: asked("SKBCAP_DROPS_RATES")?,
     };
-    let kept = match env::var_os("SKBCAP_DROPS_KEEP_MEMORY") {
-        Some(_) => Kept::keep()?,
-        None => None,
-    };
-    if kept.is_none() && is_given_back()? {
-        println!(
-            "this machine gives free memory back to its host: what is lost while a file waits for \
-             memory is lost to that (see --keep-memory)"
-        );
-    }
+    let _kept = memory::keep()?;
     let pair = cable("drops")?;
     for &length in &asked.lengths {
         println!(

@@ -5,6 +5,7 @@
 //! frame takes, and up to some tenths of a second. A file that is written in memory then measures the
 //! host.
 
+use std::env;
 use std::fs;
 use std::hint::black_box;
 use std::io;
@@ -26,12 +27,24 @@ pub(super) struct Kept {
     order: String,
 }
 
+/// Has free memory stay this machine's, all of it, where that is asked for. `None`: it is not, or it
+/// stays anyhow.
+pub(super) fn keep() -> Result<Option<Kept>> {
+    if !is_given_back()? {
+        return Ok(None);
+    }
+    if env::var_os("SKBCAP_KEEP_MEMORY").is_none() {
+        println!(
+            "this machine gives free memory back to its host: a file in memory may wait for it \
+             (see --keep-memory)"
+        );
+        return Ok(None);
+    }
+    Kept::new().map(Some)
+}
+
 impl Kept {
-    /// Has free memory stay this machine's, all of it. `None`: it does anyhow.
-    pub(super) fn keep() -> Result<Option<Self>> {
-        if !is_given_back()? {
-            return Ok(None);
-        }
+    fn new() -> Result<Self> {
         let order = fs::read_to_string(ORDER).with_context(|| format!("cannot read {ORDER}"))?;
         let set = |value: &str| fs::write(ORDER, value);
         let kept = ORDERS.into_iter().find(|value| set(value).is_ok());
@@ -43,7 +56,7 @@ impl Kept {
         let this = Self { order };
         // What was given back before comes with its first touch.
         black_box(vec![1_u8; available()?.saturating_sub(LEFT)]);
-        Ok(Some(this))
+        Ok(this)
     }
 }
 
@@ -56,7 +69,7 @@ impl Drop for Kept {
 }
 
 /// Whether this machine gives free memory back to its host.
-pub(super) fn is_given_back() -> Result<bool> {
+fn is_given_back() -> Result<bool> {
     let devices = match fs::read_dir("/sys/bus/virtio/drivers/virtio_balloon") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         devices => devices?,
