@@ -43,6 +43,6 @@ pub use memory::{Memory, OwnedMemory, Prepare};
 pub use reader::{Ring, RingError};
 pub use writer::Writer;
 
-/// What a CPU has stored so long ago is seen by all others: a store leaves its buffer in less than a
-/// microsecond, and at an interrupt at the latest.
+/// What a CPU has stored so long ago is seen by all others: a store leaves its buffer by itself, within
+/// microseconds, and nothing keeps it there.
 pub const SEEN_WITHIN: Duration = Duration::from_millis(10);
