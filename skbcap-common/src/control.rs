@@ -96,7 +96,9 @@ pub struct Control {
     /// How many segments it has.
     pub segments: u32,
     /// Not 0: the kprobe may leave frames to the tracepoint that no egress can change in between.
-    pub defers: u64,
+    pub defers: u32,
+    /// Not 0: sockets are watched, and what is known of them holds.
+    pub watched: u32,
     /// Zero.
     pub reserved_user: [u64; 8],
     /// The program's own, as is all that follows: a copy of the skb's first bytes.
@@ -129,8 +131,11 @@ pub struct Control {
     pub last_written: u64,
     /// Frames of sockets of which nothing was known, or nothing any more.
     pub owners_missed: u64,
+    /// Where the segment of the last record is: its number among all segments, and above that one more
+    /// than how many segments lay before it. 0 before the first record.
+    pub place: u64,
     /// Zero.
-    pub reserved_own: [u64; 5],
+    pub reserved_own: [u64; 4],
     /// What was in `marked` when the kprobe took up the next frame: [`MARK_SETS`] sets, the newest
     /// mark first in each, 0 where there is none.
     pub marks: [u64; MARK_SETS * MARK_WAYS],
@@ -208,6 +213,8 @@ const _: () = {
     assert!(offset_of!(Control, preempt_count_addr) == 144);
     assert!(offset_of!(Control, over) == 168);
     assert!(offset_of!(Control, first_segment) == 176);
+    assert!(offset_of!(Control, defers) == 184);
+    assert!(offset_of!(Control, watched) == 188);
     assert!(offset_of!(Control, skb) == 256);
     assert!(size_of::<InterfaceDrops>() == 16);
     assert!(size_of::<InterfaceDropsTable>() == 4096);

@@ -319,7 +319,7 @@ unsafe fn reserve(head: Position, plan: &Plan, control: *mut Control) -> Option<
             return None;
         }
         let offset = opaque(head.offset().into());
-        let number = first_segment + head.segment() % segments;
+        let number = segment_number(head, first_segment, segments, control);
         let segment = SEGMENTS.get_ptr_mut(number);
         let (Some(segment), true) = (segment, offset < u64::from(config!(segment_len))) else {
             // The loader gives each ring its segments, and positions stay below a segment's length.
@@ -332,6 +332,32 @@ unsafe fn reserve(head: Position, plan: &Plan, control: *mut Control) -> Option<
             offset,
             to: segment.cast::<u8>().add(offset as usize),
         })
+    }
+}
+
+/// The number of the head's segment among all. A division takes longer than to look whether it is the
+/// same segment as before.
+///
+/// # Safety
+///
+/// As [`reserve`]; `segments` is not 0.
+#[inline(always)]
+unsafe fn segment_number(
+    head: Position,
+    first_segment: u32,
+    segments: u32,
+    control: *mut Control,
+) -> u32 {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut place = read_volatile(&raw const (*control).place);
+        let segment = u64::from(head.segment()) + 1;
+        if place >> 32 != segment {
+            let number = first_segment + head.segment() % segments;
+            place = segment << 32 | u64::from(number);
+            write_volatile(&raw mut (*control).place, place);
+        }
+        place as u32
     }
 }
 

@@ -61,17 +61,11 @@ pub(crate) unsafe fn claim<S: Source>(
             }
         };
     }
-    // SAFETY: as above; a name is two words.
-    let print = unsafe {
-        let ids = read_volatile((&raw const (*header).tgid).cast::<u64>());
-        let name = read_volatile((&raw const (*header).comm).cast::<[u64; 2]>());
-        // As a number, from the record.
-        let address = read_volatile(&raw const (*header).socket);
-        last::fingerprint(address, ids, name, last::generation(address))
-    };
+    // SAFETY: as above.
+    let is_watched = unsafe { read_volatile(&raw const (*control).watched) } != 0;
     // The socket's only writer, at work. A datagram is sent by the call that wrote it.
     // SAFETY: as above.
-    if in_task && unsafe { last::is(control, print) } {
+    if in_task && is_watched && unsafe { last::is(control, fingerprint(header)) } {
         return Flags::of_by(By::Task);
     }
     let failed = &mut 0;
@@ -93,7 +87,12 @@ pub(crate) unsafe fn claim<S: Source>(
             unsafe { (*header).socket = socket };
         }
     }
-    let Some(owner) = OWNERS.get_ptr(socket) else {
+    let owner = if is_watched {
+        OWNERS.get_ptr(socket)
+    } else {
+        None
+    };
+    let Some(owner) = owner else {
         if is_request {
             // Nothing is known of its listener, of which the verifier does not even know the type.
             // SAFETY: as above.
@@ -116,6 +115,23 @@ pub(crate) unsafe fn claim<S: Source>(
     };
     // SAFETY: as above; `owner` is a whole map value.
     unsafe { of_owner::<S>(header, owner, in_task && !is_request, in_task && !is_later) }
+}
+
+/// That of what is current in a record, and of the frame's socket.
+///
+/// # Safety
+///
+/// As [`claim`].
+#[inline(always)]
+unsafe fn fingerprint(header: *const RecordHeader) -> u64 {
+    // SAFETY: the caller's promise; a name is two words.
+    unsafe {
+        let ids = read_volatile((&raw const (*header).tgid).cast::<u64>());
+        let name = read_volatile((&raw const (*header).comm).cast::<[u64; 2]>());
+        // As a number, from the record.
+        let address = read_volatile(&raw const (*header).socket);
+        last::fingerprint(address, ids, name, last::generation(address))
+    }
 }
 
 /// The claim for a frame of a socket of which something is known.

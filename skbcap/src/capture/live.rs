@@ -198,7 +198,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         claims,
         mut lowered,
     } = match &facts.sockets {
-        Ok(_) => kernel.watch_sockets(|event| found.push(*event)),
+        Ok(_) => kernel.watch_sockets(&maps, |event| found.push(*event)),
         Err(why) => Watched {
             claims: false,
             lowered: vec![untold(why)],

@@ -271,12 +271,15 @@ impl Kernel {
     /// Attaches the programs that watch sockets, and has them find the sockets that there are. To be
     /// called before [`Kernel::attach`]. What is told of those is handed to `tell`. What does not
     /// work lowers the attribution only.
-    pub fn watch_sockets(&mut self, mut tell: impl FnMut(&Event)) -> Watched {
+    pub fn watch_sockets(&mut self, maps: &Maps, mut tell: impl FnMut(&Event)) -> Watched {
         match self.watch.take() {
             Some(watch) => {
                 let events = &mut self.events;
                 let (watched, unseen) = watch.start(&mut self.ebpf, || events.drain(&mut tell));
                 self.watchers = unseen;
+                if watched.claims {
+                    maps.watch();
+                }
                 watched
             }
             None => Watched::default(),

@@ -130,6 +130,13 @@ impl Maps {
         }
     }
 
+    /// Tells the programs that sockets are watched.
+    pub(super) fn watch(&self) {
+        for block in 0..self.division.blocks() {
+            self.memory(block).watch();
+        }
+    }
+
     /// Tells the programs that the capture is over: those that begin after this do nothing.
     pub fn end(&self) {
         for block in 0..self.division.blocks() {

@@ -121,7 +121,14 @@ impl<'m> Memory<'m> {
 
     /// Lets the kprobe leave frames to the tracepoint that no egress can change in between.
     pub fn defer(&self) {
-        self.control(word!(defers)).store(1, Ordering::Relaxed);
+        self.control(word!(defers)).fetch_or(1, Ordering::Relaxed);
+    }
+
+    /// Tells the writer that sockets are watched, so that it is worth while to ask whose one is.
+    pub fn watch(&self) {
+        // The upper half of its word on a little-endian machine, as `segments` is.
+        self.control(word!(watched))
+            .fetch_or(1 << 32, Ordering::Relaxed);
     }
 
     /// Tells the writer to write no more.
