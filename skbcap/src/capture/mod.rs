@@ -6,6 +6,7 @@ mod expression;
 mod list;
 mod live;
 mod own;
+mod pace;
 mod pipeline;
 mod replay;
 mod rights;

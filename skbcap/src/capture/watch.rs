@@ -14,7 +14,13 @@ use rustix::{
 };
 use skbcap_common::Hook;
 
-use super::{pipeline::Pipeline, say, summarize, talkers::Talkers, writes_a_file};
+use super::{
+    pace::{Pace, WAKE_SHARE},
+    pipeline::Pipeline,
+    say, summarize,
+    talkers::Talkers,
+    writes_a_file,
+};
 use crate::{
     clock::ClockWatch,
     command::Running,
@@ -27,10 +33,6 @@ use crate::{
     status::{Progress, StatusLine},
 };
 
-/// While frames come in, they are looked for this often, and earlier where a ring fills: a system
-/// call for many frames, not one for each.
-const NAP: Duration = Duration::from_millis(10);
-
 /// While a frame waits for an older one that is still being written.
 const SHORT_NAP: Duration = Duration::from_micros(200);
 
@@ -39,9 +41,6 @@ const LINGER: Duration = Duration::from_millis(200);
 
 /// Where more of processes is wanted, what is told of them is taken this often at least.
 const TOLD_NAP: Duration = Duration::from_millis(100);
-
-/// A ring that is filled by this share ends a nap.
-const WAKE_SHARE: u64 = 4;
 
 /// A ring that is filled by so many hundredths when it is looked at is about to lose frames: one thread
 /// is not enough.
@@ -80,13 +79,14 @@ impl Watch<'_> {
                 .map(|(number, memory)| Ring::new(memory, number))
                 .collect(),
         );
+        let mut pace = Pace::new(Instant::now());
         // Since when the next record is to ring, and none has come.
         let mut armed_at: Option<Instant> = None;
         loop {
             order.refresh(monotonic_ns())?;
             // Whatever was told of the frames that are there now was told before them.
             learn(self.kernel, self.pipeline);
-            self.see_fill(&order);
+            self.see_fill(&order, &mut pace);
             let taken = order.each(BATCH, |frame| self.pipeline.take(&frame))?;
             order.release();
             // A file is only written to when the buffer is full or nothing else is to be done.
@@ -121,7 +121,7 @@ impl Watch<'_> {
                     Some(Duration::ZERO)
                 } else if taken > 0 {
                     order.arm(|capacity| capacity / WAKE_SHARE);
-                    Some(NAP)
+                    Some(pace.nap())
                 } else {
                     Some(SHORT_NAP)
                 }
@@ -162,9 +162,14 @@ impl Watch<'_> {
     }
 
     /// Takes note of how full the fullest ring is.
-    fn see_fill(&mut self, order: &Order<'_>) {
-        let hundredths = |ring: &Ring<'_>| ring.fill() * 100 / ring.geometry().usable_bytes();
-        let fullest = order.rings().iter().map(hundredths).max().unwrap_or(0);
+    fn see_fill(&mut self, order: &Order<'_>, pace: &mut Pace) {
+        let Some(ring) = order.rings().iter().max_by_key(|ring| ring.fill()) else {
+            return;
+        };
+        // All have as much room.
+        let (fill, capacity) = (ring.fill(), ring.geometry().usable_bytes());
+        pace.look(Instant::now(), fill, capacity);
+        let fullest = fill * 100 / capacity;
         self.fill = self.fill.max(fullest);
         if fullest >= BEHIND && !self.hurries {
             self.hurries = true;
