@@ -74,7 +74,11 @@ fn timed(pair: &Pair) -> Result<()> {
         }
         let [empty, read, skbcap, ratio, small] = columns.map(median);
         let bare = read - empty;
-        println!("{length:5} | {empty:5.0} | {bare:9.0} | {skbcap:6.0} | {ratio:.2} | {small:.0}");
+        print!("{length:5} | {empty:5.0} | {bare:9.0} | {skbcap:6.0} | {ratio:.2}");
+        if length <= SMALL_LENGTH {
+            print!(" | {small:.0}");
+        }
+        println!();
     }
     Ok(())
 }
