@@ -327,8 +327,7 @@ pub(crate) fn send_all(
             let before = executed(capturing)?;
             let start = Instant::now();
             send(size.frames)?;
-            let all = start.elapsed();
-            let at_end = executed(capturing)?;
+            let (all, at_end) = end(start, capturing)?;
             sleep(IDLE);
             let after = executed(capturing)?;
             let each = |ns: u64| ns as f64 / size.frames as f64;
@@ -341,15 +340,30 @@ pub(crate) fn send_all(
     })
 }
 
-/// Nanoseconds, and so instructions, that a process of one thread has executed.
+/// The time since `start`, and what the capturing process has executed by then. It may wake up between
+/// the two, and what it does then would belong to neither: so until it has not.
+fn end(start: Instant, capturing: Option<&Program>) -> Result<(Duration, u64)> {
+    loop {
+        let before = executed(capturing)?;
+        let all = start.elapsed();
+        if executed(capturing)? == before {
+            return Ok((all, before));
+        }
+    }
+}
+
+/// Nanoseconds, and so instructions, that a process of one thread has executed. Of nobody it is none, but
+/// takes as long to read.
 ///
 /// Source: Documentation/scheduler/sched-stats.rst, `/proc/<pid>/schedstat`.
 fn executed(program: Option<&Program>) -> Result<u64> {
-    let Some(program) = program else {
-        return Ok(0);
-    };
-    let path = format!("/proc/{}/schedstat", program.child.id());
+    let own = std::process::id();
+    let path = format!(
+        "/proc/{}/schedstat",
+        program.map_or(own, |program| program.child.id())
+    );
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let first = text.split(' ').next().unwrap_or_default();
-    first.parse().with_context(|| format!("{path}: {text}"))
+    let executed = first.parse().with_context(|| format!("{path}: {text}"))?;
+    Ok(program.map_or(0, |_| executed))
 }
