@@ -13,17 +13,15 @@ use core::ptr::{read_volatile, write_volatile};
 use skbcap_common::{
     Control, Flags, Hook, Position, RecordHeader, VERSION,
     config::extra,
-    control::{
-        INTERFACE_DROPS, INTERFACE_DROPS_PROBES, InterfaceDropsTable, NO_RING, interface_drops_slot,
-    },
+    control::NO_RING,
     record::{ALIGNMENT, CURRENT_LEN, HEADER_LEN, record_len},
 };
 
 use crate::{
     config::config,
     copy::{self, Bounds, Place, Plan},
-    expression, filter, identity,
-    maps::{CONTROL, DOORBELL, DROPS, SEGMENTS},
+    drops, expression, filter, identity,
+    maps::{CONTROL, DOORBELL, SEGMENTS},
     memory::{add, locked_add, opaque},
     notes, sender,
     skb::{Device, SharedInfo, Skb},
@@ -173,7 +171,7 @@ unsafe fn take_marked<S: Source>(
         let plan = Plan::new(&skb, &device, config!(snaplen));
         let head = Position(read_volatile(&raw const (*control).head));
         let Some(place) = reserve(head, &plan, control) else {
-            count_interface_drop(index, control, &device);
+            drops::count(index, control, &device);
             return;
         };
         // All but what the copy tells goes into the header before it, and each field at once, so that
@@ -242,7 +240,7 @@ unsafe fn take_marked<S: Source>(
         } else {
             claim::<S>(header, hook, &skb, control)
         };
-        (*header).dropped = interface_drops(index, control, &device);
+        (*header).dropped = drops::of_interface(index, control, &device);
         (*header).flags = read_volatile(&raw const (*header).flags) | flags.0 | found.0;
         add(&raw mut (*control).captured, 1);
         if flags.is_cut_short() {
@@ -380,77 +378,4 @@ unsafe fn ring_doorbell(control: *mut Control) {
             let _ = DOORBELL.output::<u64>(&wake_at, BPF_RB_FORCE_WAKEUP.into());
         }
     }
-}
-
-/// Counts a drop for the frame's interface.
-///
-/// # Safety
-///
-/// `control` is this CPU's control block, and its busy mark is set by this very program.
-#[inline(always)]
-unsafe fn count_interface_drop(index: u32, control: *mut Control, device: &Device) {
-    // SAFETY: as the caller promises; the tables have one writer, as the control block has.
-    unsafe {
-        // A device that can't be read has no ifindex, as a free entry.
-        let place = if device.ifindex == 0 {
-            None
-        } else {
-            find_interface(index, device)
-        };
-        if let Some((table, slot)) = place {
-            let entry = &raw mut (*table)[slot];
-            add(&raw mut (*entry).dropped, 1);
-            write_volatile(&raw mut (*entry).netns, device.netns);
-            // Last: an entry is there once it has an ifindex.
-            write_volatile(&raw mut (*entry).ifindex, device.ifindex);
-        } else {
-            add(&raw mut (*control).drops_unlisted, 1);
-        }
-    }
-}
-
-/// How many frames of this interface this CPU has dropped, wrapping.
-///
-/// # Safety
-///
-/// As [`count_interface_drop`].
-#[inline(always)]
-unsafe fn interface_drops(index: u32, control: *mut Control, device: &Device) -> u32 {
-    // SAFETY: as the caller promises.
-    unsafe {
-        let dropped = read_volatile(&raw const (*control).dropped_ring_full)
-            + read_volatile(&raw const (*control).dropped_no_ring);
-        if dropped == 0 {
-            return 0;
-        }
-        match find_interface(index, device) {
-            Some((table, slot)) => read_volatile(&raw const (*table)[slot].dropped) as u32,
-            None => 0,
-        }
-    }
-}
-
-/// The table of the control block `index`, and where in it the interface stands or may be put.
-#[inline(always)]
-fn find_interface(index: u32, device: &Device) -> Option<(*mut InterfaceDropsTable, usize)> {
-    let table = DROPS.get_ptr_mut(index)?;
-    let start = interface_drops_slot(device.netns, device.ifindex);
-    let mut probe = 0;
-    while probe < INTERFACE_DROPS_PROBES {
-        let slot = opaque((start + probe) as u64) as usize % INTERFACE_DROPS;
-        // SAFETY: `slot` is below the table's length.
-        let entry = unsafe { &raw const (*table)[slot] };
-        // SAFETY: a whole entry, written by this CPU's program only.
-        let (netns, ifindex) = unsafe {
-            (
-                read_volatile(&raw const (*entry).netns),
-                read_volatile(&raw const (*entry).ifindex),
-            )
-        };
-        if ifindex == 0 || (ifindex == device.ifindex && netns == device.netns) {
-            return Some((table, slot));
-        }
-        probe += 1;
-    }
-    None
 }

@@ -8,6 +8,7 @@
 
 mod config;
 mod copy;
+mod drops;
 mod emit;
 mod expression;
 mod filter;
